@@ -70,7 +70,7 @@ func (w work) backdrop() string {
 func (w work) scene(b *strings.Builder, width, height int) {
 	h := w.hash()
 	hue, other := h%360, (h/360)%360
-	fmt.Fprintf(b, `<defs><linearGradient id="s" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="hsl(%d 60%% 22%%)"/><stop offset="1" stop-color="hsl(%d 70%% 58%%)"/></linearGradient></defs><rect width="%d" height="%d" fill="url(#s)"/>`, hue, (hue+40+other%60)%360, width, height)
+	fmt.Fprintf(b, `<defs><linearGradient id="s%d" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="hsl(%d 60%% 22%%)"/><stop offset="1" stop-color="hsl(%d 70%% 58%%)"/></linearGradient></defs><rect width="%d" height="%d" fill="url(#s%d)"/>`, h, hue, (hue+40+other%60)%360, width, height, h)
 	fmt.Fprintf(b, `<circle cx="%d" cy="%d" r="%d" fill="hsl(%d 85%% 78%%)" opacity=".9"/>`, width/4+int(h>>3)%(width/2), height/5+int(h>>7)%(height/6), height/14+int(h>>11)%(height/12), (other+30)%360)
 	if w.kind == pb.Film_COMIC {
 		for i := range 5 {
