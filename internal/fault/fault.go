@@ -1,5 +1,5 @@
 // Package fault is the closed list of ways in which a call can fail, as the rooms say it.
-// It knows no transport: package edge translates an *Error to a status in one function,
+// It knows no transport: Status makes a google.rpc.Status of an *Error in one function,
 // and whatever is not an *Error reaches no client but as INTERNAL without its text.
 package fault
 
