@@ -244,4 +244,7 @@ require modernc.org/libc v1.77.1 // indirect
 
 require modernc.org/mathutil v1.7.1 // indirect
 
-require modernc.org/memory v1.12.1 // indirect
+require (
+	golang.org/x/crypto v0.57.0 // indirect
+	modernc.org/memory v1.12.1 // indirect
+)

@@ -1,5 +1,3 @@
-// Package auth says who calls: callers and their claims, tokens, the policy read from the
-// schema, and the keys everything sealed or hashed is derived from.
 package auth
 
 import (
