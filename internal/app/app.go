@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/aitheater/theater/internal/sqldb"
+)
+
+// Config is what a service is made of. The zero value of each optional part works.
+type Config struct {
+	// Store is "sqlite:PATH" or "postgres://…".
+	Store string
+	// Redis is EmbeddedRedis or a form of OpenRedis.
+	Redis string
+	// Auth is "open", "static:FILE" or "oidc".
+	Auth string
+	// SecretFile holds root secrets, one a line, the first of which seals; empty = the
+	// secret made with the database.
+	SecretFile string
+	// GRPCAddr, HTTPAddr and MetricsAddr are HOST:PORT; port 0 picks a free one.
+	GRPCAddr, HTTPAddr, MetricsAddr string
+	// Reflection answers gRPC reflection.
+	Reflection bool
+	// Strict refuses viewers after 1 s without confirmation that this replica is up to date.
+	Strict bool
+}
+
+// Addrs are the addresses a running service listens on.
+type Addrs struct {
+	GRPC    string `json:"grpc"`
+	HTTP    string `json:"http"`
+	Metrics string `json:"metrics"`
+}
+
+// Validate says what in the settings does not fit together, before anything is opened.
+func (c *Config) Validate() error {
+	if c.Redis == EmbeddedRedis && IsPostgres(c.Store) {
+		return fmt.Errorf("embedded Redis serves one process only, and several may share a PostgreSQL: name a Redis, for example redis://localhost:6379")
+	}
+	if c.Redis != EmbeddedRedis {
+		if _, err := redisOptions(c.Redis); err != nil {
+			return err
+		}
+	}
+	for _, a := range []struct{ flag, addr string }{{"grpc", c.GRPCAddr}, {"http", c.HTTPAddr}, {"metrics", c.MetricsAddr}} {
+		host, _, err := net.SplitHostPort(a.addr)
+		if err != nil {
+			return fmt.Errorf("%s address %q: want HOST:PORT", a.flag, a.addr)
+		}
+		if c.Auth == "open" && !loopback(host) {
+			return fmt.Errorf("%s address %q: open to everyone is for loopback addresses only; listen on 127.0.0.1, or say who may call (static:FILE)", a.flag, a.addr)
+		}
+	}
+	return nil
+}
+
+// loopback reports whether only this machine can reach an address with this host.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// IsPostgres reports whether a store setting names a PostgreSQL server.
+func IsPostgres(store string) bool {
+	return len(store) > 11 && (store[:11] == "postgres://" || len(store) > 13 && store[:13] == "postgresql://")
+}
+
+// Migrate brings the tables of a store up to date.
+func Migrate(ctx context.Context, store string) error {
+	db, err := sqldb.Open(ctx, store)
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// App is an assembled service.
+type App struct{}
+
+// Open assembles a service and opens its database.
+func Open(ctx context.Context, c Config) (*App, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("the rooms are not furnished yet")
+}
+
+// Run serves until ctx ends, then stops in order. ready is told the addresses once the
+// catalogue and the ranked lists are in memory.
+func (a *App) Run(ctx context.Context, ready func(Addrs)) error { return nil }
+
+// Close gives everything back that Open took.
+func (a *App) Close() error { return nil }
