@@ -1,13 +1,14 @@
-// Package generations carries immutable, numbered ranked lists from the one leader that
-// computes them to every replica that serves them: through Redis, with the latest of each
-// also in SQL, so that a cold start needs no Redis.
 package generations
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/auth"
@@ -16,6 +17,33 @@ import (
 
 // World is the market of the list shared by markets without events of their own.
 const World = "*"
+
+const (
+	// MaxEntries is the longest list kept; the rest of a longer one is cut off.
+	MaxEntries = 16_384
+	// keepFor is how long a list stays in memory after it was replaced. A token may be as
+	// young as the replacement, and is good for 15 minutes.
+	keepFor = 16 * time.Minute
+	// expiry is how long a list stays in Redis after its leader last confirmed it.
+	expiry = 20 * time.Minute
+	// budget bounds the bytes of all lists of the last keepFor, in memory and in Redis: when
+	// the lists are many and long, each is replaced less often.
+	budget = 512 << 20
+
+	pollEvery   = time.Second
+	scrubEvery  = 15 * time.Second
+	pollTimeout = 500 * time.Millisecond
+	bulkTimeout = 2 * time.Second
+	askTimeout  = 60 * time.Millisecond
+	// goneFor is how long a list that Redis did not have is not asked for again.
+	goneFor = 10 * time.Second
+	// sqlEvery is how often SQL is asked whether Redis withholds something, sqlDown how often
+	// while Redis does not answer, is empty, or holds what is not ours.
+	sqlEvery = 20 * time.Second
+	sqlDown  = 5 * time.Second
+	// leadFor is how long after its last publication a process repairs Redis.
+	leadFor = time.Minute
+)
 
 // Entry is one place of a list, best first.
 type Entry struct {
@@ -40,47 +68,118 @@ type List struct {
 	// Head is how many entries an unfiltered list may show; the rest is there so that
 	// genres, content types and children's lists are filled.
 	Head int
+	// HalfLife says that all scores halve in this time when nothing happens; 0 = they stay.
+	// Publish looks at it, so that a list in which only time passed is not a new one. It is not
+	// carried to the replicas.
+	HalfLife time.Duration
 	// TraceID and SpanID are of the computation; zero when it was not traced.
 	TraceID [16]byte
 	SpanID  [8]byte
 }
 
+// item is a blob with what it says: a list, or a shard of the counts.
+type item struct {
+	key    id
+	number int64
+	list   *List
+	stats  map[string]*pb.FilmStats
+	body   []byte // of stats only; a list is encoded again in the rare case of need
+	// head is the blob's beginning, by which a copy in Redis is recognised.
+	head []byte
+	// since is when this process made or fetched it; retired when it was replaced.
+	since, retired time.Time
+}
+
 // Store publishes and serves lists.
-type Store struct{}
+type Store struct {
+	db     *sqldb.DB
+	client redis.UniversalClient
+	secret []byte
+	prefix string // of every key in Redis
 
-// New makes a store. redis may be down at any time.
+	latest  atomic.Pointer[map[id]*List] // swapped whole
+	onStats func(map[string]*pb.FilmStats)
+
+	publishing sync.Mutex // one publication at a time
+	telling    sync.Mutex // one call of onStats at a time
+	mu         sync.RWMutex
+	number     int64               // of the index that current stands for
+	current    map[id]*item        // lists and shards of counts
+	kept       map[int64]*item     // lists by number, the current ones too
+	keptBytes  int                 // estimated memory of kept
+	gone       map[int64]time.Time // numbers Redis did not have
+	names      map[string]string   // the films' names, shared by all lists
+
+	asks    singleflight.Group
+	breaker circuitbreaker.CircuitBreaker[any]
+	behind  atomic.Bool  // Redis refused our last publication
+	led     atomic.Int64 // UnixNano of our last publication, changed lists or not
+	wake    chan struct{}
+	metrics *metrics
+}
+
+// New makes a store. client may be down at any time; set it up with short timeouts, without
+// retries and with ContextTimeoutEnabled.
 func New(db *sqldb.DB, client redis.UniversalClient, keys *auth.Keys) *Store {
-	panic("to be written")
-}
-
-// Run loads the latest lists (from SQL at first, then by Redis) and keeps them fresh until
-// ctx ends. ready is closed when the first load is done.
-func (s *Store) Run(ctx context.Context, ready chan<- struct{}) error { panic("to be written") }
-
-// Publish makes lists the latest of their chart and market if they differ from those, under
-// the lease's epoch: written to SQL in one transaction, then to Redis. It gives those that
-// are new, with their numbers, and retires the lists of charts and markets not in keep.
-func (s *Store) Publish(ctx context.Context, lease string, epoch int64, lists []*List) ([]*List, error) {
-	panic("to be written")
-}
-
-// PublishStats makes counts by film name the latest.
-func (s *Store) PublishStats(ctx context.Context, lease string, epoch int64, stats map[string]*pb.FilmStats) error {
-	panic("to be written")
+	s := &Store{
+		db:      db,
+		client:  client,
+		secret:  keys.Derive("generations", 32),
+		prefix:  "theater:" + db.StoreID() + ":",
+		current: map[id]*item{},
+		kept:    map[int64]*item{},
+		gone:    map[int64]time.Time{},
+		names:   map[string]string{},
+		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(3).WithDelay(pollEvery).Build(),
+		wake:    make(chan struct{}, 1),
+		onStats: func(map[string]*pb.FilmStats) {},
+	}
+	s.latest.Store(&map[id]*List{})
+	s.metrics = newMetrics(s)
+	return s
 }
 
 // OnStats is called with each newer set of counts; set it before Run.
-func (s *Store) OnStats(f func(map[string]*pb.FilmStats)) { panic("to be written") }
+func (s *Store) OnStats(f func(map[string]*pb.FilmStats)) { s.onStats = f }
 
 // Latest gives the newest list of a chart for a market: the market's own, else the world's;
 // nil when there is none. It never waits.
-func (s *Store) Latest(chart, market string) *List { panic("to be written") }
+func (s *Store) Latest(chart, market string) *List {
+	lists := *s.latest.Load()
+	if l := lists[id{chart, market}]; l != nil {
+		return l
+	}
+	return lists[id{chart, World}]
+}
 
 // At gives the list with this number: from memory (kept 15 minutes and more), else by asking
-// Redis once; nil when it is gone.
+// Redis once; nil when it is gone. market may be the viewer's where the list is the world's.
 func (s *Store) At(ctx context.Context, chart, market string, number int64) *List {
-	panic("to be written")
+	if l := s.Latest(chart, market); l != nil && l.Number == number {
+		return l
+	}
+	s.mu.RLock()
+	it, missed := s.kept[number], s.gone[number]
+	s.mu.RUnlock()
+	if it != nil {
+		if it.key.chart != chart || it.key.market != market && it.key.market != World {
+			return nil
+		}
+		return it.list
+	}
+	if number <= 0 || time.Since(missed) < goneFor {
+		return nil
+	}
+	return s.ask(ctx, chart, market, number)
 }
 
 // Degraded is empty, or names what is missing ("redis").
-func (s *Store) Degraded() string { panic("to be written") }
+func (s *Store) Degraded() string {
+	if s.behind.Load() || !s.breaker.IsClosed() {
+		return "redis"
+	}
+	return ""
+}
+
+// leading reports whether this process published lately and so keeps Redis in order.
+func (s *Store) leading() bool { return time.Since(time.Unix(0, s.led.Load())) < leadFor }
