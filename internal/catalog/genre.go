@@ -1,0 +1,148 @@
+package catalog
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/masks"
+	"github.com/aitheater/theater/internal/texts"
+)
+
+func checkGenre(g *pb.Genre) error {
+	c := &checker{}
+	if err := c.schema("genre", g); err != nil {
+		return err
+	}
+	c.broken = append(c.broken, texts.Titles("genre.display_names", g.GetDisplayNames())...)
+	return c.err()
+}
+
+// sealGenre stamps a changed genre and gives the change to store; nil when nothing changed.
+func sealGenre(w *changes.Writer, old, g *pb.Genre) (*changes.Change, error) {
+	tag, err := fingerprint(&pb.Genre{Name: g.GetName(), DisplayNames: g.GetDisplayNames(), Children: g.GetChildren()})
+	if err != nil {
+		return nil, err
+	}
+	if old != nil && tag == old.GetEtag() {
+		return nil, nil
+	}
+	g.Etag, g.Revision, g.UpdateTime = tag, w.Revision, timestamppb.New(w.Now)
+	if old == nil {
+		g.CreateTime = g.UpdateTime
+	}
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(g)
+	if err != nil {
+		return nil, err
+	}
+	return &changes.Change{Name: g.GetName(), Body: body}, nil
+}
+
+// spelled is a genre made from its slug alone, as ImportFilms does when asked.
+func spelled(slug string) *pb.Genre {
+	words := strings.ReplaceAll(slug, "-", " ")
+	return &pb.Genre{Name: genrePrefix + slug, DisplayNames: map[string]string{"en": strings.ToUpper(words[:1]) + words[1:]}}
+}
+
+// CreateGenre implements pb.CatalogServiceServer.
+func (s *Service) CreateGenre(ctx context.Context, req *pb.CreateGenreRequest) (*pb.Genre, error) {
+	name, err := newName(genrePrefix, "genre_id", req.GetGenreId(), "genre.name", req.GetGenre().GetName())
+	if err != nil {
+		return nil, err
+	}
+	genre, _, err := changes.Write(ctx, s.log, call(ctx, "CreateGenre", req), func(w *changes.Writer) (*pb.Genre, error) {
+		found, err := w.Get(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, taken := found[name]; taken {
+			return nil, fault.New(fault.AlreadyExists, pb.ErrorReason_ALREADY_EXISTS, "%s exists", name)
+		}
+		g := &pb.Genre{}
+		if req.GetGenre() != nil {
+			g = proto.CloneOf(req.GetGenre())
+		}
+		masks.ClearOutput(g)
+		g.Name, g.Etag = name, ""
+		if err := checkGenre(g); err != nil {
+			return nil, err
+		}
+		put, err := sealGenre(w, nil, g)
+		if err != nil {
+			return nil, err
+		}
+		w.Put(*put)
+		return g, nil
+	})
+	return genre, err
+}
+
+// UpdateGenre implements pb.CatalogServiceServer.
+func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (*pb.Genre, error) {
+	name := req.GetGenre().GetName()
+	if err := checkName("genre.name", genrePrefix, name); err != nil {
+		return nil, err
+	}
+	mask, err := masks.Parse("update_mask", req.GetUpdateMask(), &pb.Genre{})
+	if err != nil {
+		return nil, err
+	}
+	genre, _, err := changes.Write(ctx, s.log, call(ctx, "UpdateGenre", req), func(w *changes.Writer) (*pb.Genre, error) {
+		found, err := w.Get(name)
+		if err != nil {
+			return nil, err
+		}
+		r, ok := found[name]
+		if !ok {
+			return nil, fault.Missing(name)
+		}
+		old := &pb.Genre{}
+		if err := proto.Unmarshal(r.Body, old); err != nil {
+			return nil, err
+		}
+		if err := checkEtag(name, req.GetGenre().GetEtag(), old.GetEtag()); err != nil {
+			return nil, err
+		}
+		g, sent := proto.CloneOf(old), proto.CloneOf(req.GetGenre())
+		masks.ClearOutput(sent)
+		mask.Apply(g, sent)
+		if err := checkGenre(g); err != nil {
+			return nil, err
+		}
+		put, err := sealGenre(w, old, g)
+		if err != nil || put == nil {
+			return old, err
+		}
+		w.Put(*put)
+		return g, nil
+	})
+	return genre, err
+}
+
+// ListGenres implements pb.CatalogServiceServer.
+func (s *Service) ListGenres(_ context.Context, req *pb.ListGenresRequest) (*pb.ListGenresResponse, error) {
+	bind := &pb.ListGenresRequest{}
+	size, from, err := s.openPage("ListGenres", req, bind)
+	if err != nil {
+		return nil, err
+	}
+	genres := s.shelf.Current().Genres()
+	if req.GetPageToken() == "" {
+		from.Total = int32(len(genres))
+	}
+	genres = genres[min(from.start(func(i int) string { return genres[i].GetName() }, len(genres)), len(genres)):]
+	resp := &pb.ListGenresResponse{TotalSize: from.Total}
+	if len(genres) > size {
+		from.Offset += size
+		from.Last = genres[size-1].GetName()
+		genres = genres[:size]
+		resp.NextPageToken, err = s.sealPage("ListGenres", from, bind)
+	}
+	resp.Genres = genres
+	return resp, err
+}
