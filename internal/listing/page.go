@@ -1,0 +1,222 @@
+package listing
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/generations"
+	"github.com/aitheater/theater/internal/shelf"
+)
+
+const (
+	// maxPageBytes bounds what all kept pages weigh together.
+	maxPageBytes = 128 << 20
+	// maxPageLife is how long a page is kept although nothing it noted has changed.
+	maxPageLife = time.Minute
+)
+
+// key is everything an answer depends on that the client and its credentials decide.
+type key struct {
+	method    string
+	name      string // chart, page, section or film
+	genre     string
+	market    string
+	languages string
+	token     string
+	content   pb.Film_ContentType
+	audience  pb.Viewer_Audience
+	band      pb.Film_AgeBand
+	size      int32
+	sections  int32
+}
+
+// keyOf begins a key with the viewer's part.
+func keyOf(method, name string, v *pb.Viewer) key {
+	return key{method: method, name: name, market: v.GetMarket(), languages: join(v.GetLanguages()), audience: v.GetAudience(), band: v.GetAgeBand()}
+}
+
+// join is injective: two lists of tags give one string only if they are equal.
+func join(tags []string) string {
+	switch len(tags) {
+	case 0:
+		return ""
+	case 1:
+		if !strings.ContainsAny(tags[0], ",\\") {
+			return tags[0]
+		}
+	}
+	var b strings.Builder
+	for _, tag := range tags {
+		for _, c := range []byte(tag) {
+			if c == ',' || c == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(c)
+		}
+		b.WriteByte(',')
+	}
+	return b.String()
+}
+
+// stamp is a film a page looked at, and the film's version before it looked.
+type stamp struct {
+	version uint64
+	slot    uint32
+}
+
+// origin is a list an answer was made from.
+type origin struct {
+	chart string
+	list  *generations.List // nil = there was none
+	// newest says that the answer is right only while the list is the chart's newest; the pages
+	// of a chain stay on the list they began with.
+	newest bool
+}
+
+// page is an encoded answer and everything it is right under. It never changes.
+type page struct {
+	wire    []byte
+	decode  func() proto.Message // an empty message to decode into
+	seen    []stamp
+	origins []origin
+	rules   []ruleUse
+	title   *title
+	edge    int64 // microseconds since 1970: from then on it is not served
+	editor  int64 // editorial revision
+	slots   uint32
+	unknown bool // a film was named that the shelf did not have among its slots
+
+	// body is where the field revision begins in a home page, whose end it is: that number moves
+	// with every write, the page does not.
+	body     int
+	revision int64
+}
+
+// title is what a title page depends on beside its film.
+type title struct {
+	slot   uint32
+	viewer *shelf.Viewer
+	ranks  []int32 // by built-in chart; 0 = none
+}
+
+// Wire implements Reply.
+func (p *page) Wire() []byte { return p.wire }
+
+// Message implements Reply.
+func (p *page) Message() (proto.Message, error) {
+	m := p.decode()
+	return m, proto.Unmarshal(p.wire, m)
+}
+
+// pages keeps encoded answers, bounded by their bytes.
+type pages struct {
+	cache *otter.Cache[key, *page]
+	// hits and misses are counted for the tests of the cache itself.
+	misses atomic.Int64
+}
+
+func newPages() *pages {
+	return &pages{cache: otter.Must(&otter.Options[key, *page]{
+		MaximumWeight: maxPageBytes,
+		Weigher: func(k key, p *page) uint32 {
+			const fixed = 512
+			return uint32(fixed + len(p.wire) + 16*len(p.seen) + len(k.languages) + len(k.token) + len(k.name))
+		},
+	})}
+}
+
+// kept gives the page kept under k if it is still right.
+func (s *Service) kept(ctx context.Context, k key) *page {
+	p, ok := s.pages.cache.GetIfPresent(k)
+	if ok && s.fresh(p, k.market) {
+		s.link(ctx, p, true)
+		return p
+	}
+	s.pages.misses.Add(1)
+	return nil
+}
+
+// keep keeps a page made by g, unless the shelf moved on meanwhile.
+func (s *Service) keep(ctx context.Context, k key, g *glance, p *page) {
+	s.link(ctx, p, false)
+	p.seen, p.unknown, p.edge = g.seen, g.unknown, g.edge
+	p.editor, p.slots = g.snap.EditorialRevision(), g.snap.Slots()
+	if s.Shelf.Current() == g.snap {
+		s.pages.cache.Set(k, p)
+	}
+}
+
+// fresh reports whether a page is what would be made now.
+func (s *Service) fresh(p *page, market string) bool {
+	now := s.Clock.Now()
+	if now.UnixMicro() >= p.edge {
+		return false
+	}
+	snap := s.Shelf.Current()
+	if snap.EditorialRevision() != p.editor || p.unknown && snap.Slots() != p.slots {
+		return false
+	}
+	for i := range p.origins {
+		if o := &p.origins[i]; o.newest && s.Generations.Latest(o.chart, market) != o.list {
+			return false
+		}
+	}
+	for i := range p.rules {
+		if u := &p.rules[i]; u.newest && s.rules.list(u.rule, snap, now) != u.list {
+			return false
+		}
+	}
+	if p.title != nil && !slices.Equal(p.title.ranks, s.ranks(snap, p.title.viewer, p.title.slot)) {
+		return false
+	}
+	return unchanged(s.Shelf, p.seen)
+}
+
+// revise gives a page with another revision at its end.
+func (s *pages) revise(k key, p *page, revision int64) *page {
+	if p.revision >= revision {
+		return p
+	}
+	next := *p
+	next.revision = revision
+	next.wire = appendInt(append(make([]byte, 0, p.body+16), p.wire[:p.body]...), 2, revision)
+	s.cache.Set(k, &next)
+	return &next
+}
+
+// unchanged reports whether all films are as they were looked at.
+func unchanged(sh *shelf.Shelf, seen []stamp) bool {
+	for i := range seen {
+		if sh.Version(seen[i].slot) != seen[i].version {
+			return false
+		}
+	}
+	return true
+}
+
+// link ties the request's span to the computations of the lists it is answered from.
+func (s *Service) link(ctx context.Context, p *page, hit bool) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(attribute.Bool("theater.page.kept", hit))
+	for _, o := range p.origins {
+		if o.list == nil || o.list.TraceID == [16]byte{} {
+			continue
+		}
+		span.AddLink(trace.Link{
+			SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: o.list.TraceID, SpanID: o.list.SpanID, TraceFlags: trace.FlagsSampled, Remote: true}),
+			Attributes:  []attribute.KeyValue{attribute.Int64("theater.generation", o.list.Number)},
+		})
+	}
+}
