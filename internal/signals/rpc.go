@@ -1,0 +1,219 @@
+package signals
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
+	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/ledger"
+	"github.com/aitheater/theater/internal/shelf"
+	"github.com/aitheater/theater/internal/sqldb"
+)
+
+const (
+	maxEvents = 500
+	// retention is how long events other than ratings are kept, by receipt.
+	retention = 400 * 24 * time.Hour
+	// keepEvery is how often keys, answers and old events are looked after.
+	keepEvery = time.Minute
+	// ahead is how many batches of an import are on their way at once.
+	ahead = 8
+)
+
+// Service is the SignalService. Run must be running for it to answer.
+type Service struct {
+	pb.UnimplementedSignalServiceServer
+	ledger  *ledger.Ledger
+	db      *sqldb.DB
+	shelf   *shelf.Shelf
+	viewers *viewers
+	queue   *queue
+	metrics *metrics
+	secret  []byte // authenticates the arguments of remembered calls
+	now     func() time.Time
+}
+
+// New makes the service.
+func New(l *ledger.Ledger, db *sqldb.DB, sh *shelf.Shelf, keys *auth.Keys) *Service {
+	now := db.Clock().Now
+	m := newMetrics()
+	s := &Service{
+		ledger: l, db: db, shelf: sh, metrics: m, now: now,
+		viewers: newViewers(db, keys, now),
+		queue:   newQueue(l, m),
+		secret:  keys.Derive("signals requests", 32),
+	}
+	m.watch(s.queue.depth)
+	return s
+}
+
+// Run writes events to the ledger and deletes what has lived long enough, until ctx ends;
+// then it writes what is still queued.
+func (s *Service) Run(ctx context.Context) error {
+	var keeper sync.WaitGroup
+	keeper.Go(func() { s.keep(ctx) })
+	defer keeper.Wait()
+	s.queue.run(ctx)
+	return nil
+}
+
+// keep looks after what has an end: at once, and then every keepEvery.
+func (s *Service) keep(ctx context.Context) {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		if err := s.expire(ctx); err != nil && ctx.Err() == nil {
+			slog.WarnContext(ctx, "what has expired cannot be deleted; trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) expire(ctx context.Context) error {
+	if err := s.viewers.forget(ctx); err != nil {
+		return err
+	}
+	if err := deletePurges(ctx, s.db); err != nil {
+		return err
+	}
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, err = s.ledger.Trim(ctx, s.now().Add(-retention).UnixMicro()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RecordEvents stores events and answers each one, once all accepted ones are durable.
+func (s *Service) RecordEvents(ctx context.Context, req *pb.RecordEventsRequest) (*pb.RecordEventsResponse, error) {
+	results, p, err := s.submit(ctx, req.GetEvents(), false)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.durable(ctx, p); err != nil {
+		return nil, err
+	}
+	return &pb.RecordEventsResponse{Results: results}, nil
+}
+
+// ImportEvents stores events of any age. Several batches are on their way at once; answers are
+// in order, each after its batch is durable.
+func (s *Service) ImportEvents(stream grpc.BidiStreamingServer[pb.ImportEventsRequest, pb.ImportEventsResponse]) error {
+	type sent struct {
+		results []*pb.EventResult
+		parcel  *parcel
+	}
+	group, ctx := errgroup.WithContext(stream.Context())
+	pending := make(chan sent, ahead)
+	group.Go(func() error {
+		defer close(pending)
+		for {
+			req, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			results, p, err := s.submitPatiently(ctx, req.GetEvents())
+			if err != nil {
+				return err
+			}
+			select {
+			case pending <- sent{results, p}:
+			case <-ctx.Done():
+				return contextFault(ctx)
+			}
+		}
+	})
+	group.Go(func() error {
+		for b := range pending {
+			if err := s.durable(ctx, b.parcel); err != nil {
+				return err
+			}
+			if err := stream.Send(&pb.ImportEventsResponse{Results: b.results}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// submitPatiently is submit that waits for room in the queue.
+func (s *Service) submitPatiently(ctx context.Context, events []*pb.Event) ([]*pb.EventResult, *parcel, error) {
+	for {
+		results, p, err := s.submit(ctx, events, true)
+		if !fault.Is(err, pb.ErrorReason_OVERLOADED) {
+			return results, p, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, nil, contextFault(ctx)
+		}
+	}
+}
+
+// submit decides about each event and queues those it takes; the parcel is nil when it takes none.
+func (s *Service) submit(ctx context.Context, events []*pb.Event, anyAge bool) ([]*pb.EventResult, *parcel, error) {
+	if n := len(events); n == 0 || n > maxEvents {
+		return nil, nil, fault.Invalid("events", "must have 1 to %d items, has %d", maxEvents, n)
+	}
+	films := s.shelf.Current()
+	d := door{caller: auth.CallerFrom(ctx), now: s.now(), anyAge: anyAge, known: func(name string) bool {
+		film := films.Film(name)
+		return film != nil && !film.Deleted
+	}}
+	rows := make([]ledger.Event, 0, len(events))
+	backing := make([]pb.EventResult, len(events))
+	results := make([]*pb.EventResult, len(events))
+	for i, e := range events {
+		results[i] = &backing[i]
+		row, reason := d.admit(e)
+		if reason == "" {
+			var err error
+			row.Viewer, err = s.viewers.hash(ctx, &row, e.GetViewerKey())
+			if errors.Is(err, errKeyGone) {
+				reason = keyGone
+			} else if err != nil {
+				return nil, nil, err
+			}
+		}
+		if reason != "" {
+			results[i].Status, results[i].Reason = pb.EventResult_REJECTED, reason
+			field, _, _ := strings.Cut(reason, ":")
+			s.metrics.refused(ctx, field)
+			continue
+		}
+		results[i].Status = pb.EventResult_ACCEPTED
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return results, nil, nil
+	}
+	p, err := s.queue.enqueue(ctx, rows)
+	return results, p, err
+}
+
+func (s *Service) durable(ctx context.Context, p *parcel) error {
+	if p == nil {
+		return nil
+	}
+	return s.queue.wait(ctx, p)
+}
