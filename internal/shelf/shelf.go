@@ -1,177 +1,286 @@
-// Package shelf is the catalogue in memory: every film, genre, chart, section, layout and
-// release as of one revision, and the gate every film passes on its way to a viewer.
 package shelf
 
 import (
-	"time"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/changes"
 )
 
 // Shelf holds the current snapshot. It is a changes.Applier.
-type Shelf struct{}
+type Shelf struct {
+	current atomic.Pointer[Snapshot]
+	stats   atomic.Pointer[stats]
+	order   atomic.Pointer[[]uint32] // slots by name, of the first that many slots
+	index   *index
+
+	writing sync.Mutex // over Load, Withdraw, Apply, SetStats
+	sorting sync.Mutex // over renewing order
+}
+
+var _ changes.Applier = (*Shelf)(nil)
 
 // New gives an empty shelf at revision 0.
-func New() *Shelf { panic("to be written") }
+func New() *Shelf {
+	s := &Shelf{index: newIndex()}
+	s.current.Store(&Snapshot{shelf: s})
+	s.stats.Store(&stats{})
+	s.order.Store(new([]uint32))
+	return s
+}
 
 // Current is the newest snapshot; it never changes.
-func (s *Shelf) Current() *Snapshot { panic("to be written") }
+func (s *Shelf) Current() *Snapshot { return s.current.Load() }
 
 // Version changes whenever the film in the slot changes or its gate is closed, after the
 // change is visible. A page made after reading the versions of its films, and whose
 // versions are still the same, is still right.
-func (s *Shelf) Version(slot uint32) uint64 { panic("to be written") }
+func (s *Shelf) Version(slot uint32) uint64 {
+	cells := *s.index.cells.Load()
+	if int(slot/chunk) >= len(cells) {
+		return 0
+	}
+	return cells[slot/chunk][slot%chunk].version.Load()
+}
 
-// Load implements changes.Applier.
+// editorial collects changes to everything but films.
+type editorial struct {
+	genres   map[string]**pb.Genre
+	charts   map[string]**pb.Chart
+	sections map[string]**pb.Section
+	layouts  map[string]**pb.Layout
+	releases map[string]**pb.Release
+	touched  bool
+}
+
+// add takes a resource that is no film. Kinds this version does not know are passed over, so
+// that it can run beside a newer one.
+func (c *editorial) add(r changes.Resource) error {
+	c.touched = true
+	switch prefix, _, _ := strings.Cut(r.Name, "/"); prefix {
+	case "genres":
+		return put(&c.genres, r, &pb.Genre{})
+	case "charts":
+		return put(&c.charts, r, &pb.Chart{})
+	case "sections":
+		return put(&c.sections, r, &pb.Section{})
+	case "layouts":
+		return put(&c.layouts, r, &pb.Layout{})
+	case "releases":
+		return put(&c.releases, r, &pb.Release{})
+	}
+	return nil
+}
+
+// put decodes r into m and notes it; a body that is absent or broken notes an absence.
+func put[M message](into *map[string]*M, r changes.Resource, m M) error {
+	if *into == nil {
+		*into = map[string]*M{}
+	}
+	(*into)[r.Name] = nil
+	if r.Body == nil {
+		return nil
+	}
+	if err := proto.Unmarshal(r.Body, m); err != nil {
+		return fmt.Errorf("%s at revision %d: %w", r.Name, r.Revision, err)
+	}
+	(*into)[r.Name] = &m
+	return nil
+}
+
+// apply renews the kinds of next.
+func (c *editorial) apply(next *Snapshot) {
+	if !c.touched {
+		return
+	}
+	next.editorial = max(next.revision, next.editorial+1)
+	if len(c.genres) > 0 {
+		next.vocabulary++
+	}
+	next.genres = next.genres.with(c.genres)
+	next.charts = next.charts.with(c.charts)
+	next.sections = next.sections.with(c.sections)
+	next.layouts = next.layouts.with(c.layouts)
+	next.releases = next.releases.with(c.releases)
+}
+
+// loading is one film on its way to its place.
+type loading struct {
+	changes.Resource
+	cell *cell
+	slot uint32
+	into **Entry
+}
+
+// Load implements changes.Applier. Films are decoded on all cores.
 func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error {
-	panic("to be written")
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	old := s.current.Load()
+	loaded := &Snapshot{shelf: s, revision: revision, editorial: old.editorial, vocabulary: old.vocabulary + 1}
+
+	batches := make(chan []loading, 2*runtime.GOMAXPROCS(0))
+	failed := make(chan error, 1)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for batch := range batches {
+				for _, l := range batch {
+					e, err := newEntry(l.slot, l.cell, l.Resource)
+					if err != nil {
+						select {
+						case failed <- err:
+						default:
+						}
+						continue
+					}
+					*l.into = e
+				}
+			}
+		})
+	}
+	rest := editorial{touched: true}
+	var batch []loading
+	var err error
+	for r, ok := next(); ok && err == nil && len(failed) == 0; r, ok = next() {
+		if !strings.HasPrefix(r.Name, "films/") {
+			err = rest.add(r)
+			continue
+		}
+		slot := s.index.add(r.Name)
+		loaded.grow(slot + 1)
+		batch = append(batch, loading{r, s.index.cell(slot), slot, &loaded.chunks[slot/chunk][slot%chunk]})
+		if len(batch) == 256 {
+			batches <- batch
+			batch = make([]loading, 0, 256)
+		}
+	}
+	batches <- batch
+	close(batches)
+	workers.Wait()
+	select {
+	case err = <-failed:
+	default:
+	}
+	if err != nil {
+		return fmt.Errorf("shelf: load: %w", err)
+	}
+	loaded.grow(s.index.used)
+	rest.apply(loaded)
+	s.slotsByName(loaded)
+	s.show(old, loaded)
+	return nil
 }
 
-// Withdraw implements changes.Applier.
-func (s *Shelf) Withdraw(revision int64, names []string) { panic("to be written") }
-
-// Apply implements changes.Applier.
-func (s *Shelf) Apply(revision int64, changes []changes.Resource) { panic("to be written") }
-
-// SetStats replaces the films' counts.
-func (s *Shelf) SetStats(stats map[string]*pb.FilmStats) { panic("to be written") }
-
-// Snapshot is the catalogue as of one revision. It never changes, but that a gate may close.
-type Snapshot struct{}
-
-// Revision is the newest revision in the snapshot.
-func (s *Snapshot) Revision() int64 { panic("to be written") }
-
-// Slot gives a film's slot, which it keeps for the life of the process, deleted or not.
-func (s *Snapshot) Slot(film string) (slot uint32, ok bool) { panic("to be written") }
-
-// Slots is one more than the highest slot in use.
-func (s *Snapshot) Slots() uint32 { panic("to be written") }
-
-// At gives the film in a slot, deleted ones too; nil when there is none.
-func (s *Snapshot) At(slot uint32) *Entry { panic("to be written") }
-
-// Film gives a film by name, deleted ones too; nil when there is none.
-func (s *Snapshot) Film(name string) *Entry { panic("to be written") }
-
-// Genre, Chart, Section, Layout and Release give a resource by name ("genres/drama"), nil
-// when there is none. The messages are shared: do not change them.
-func (s *Snapshot) Genre(name string) *pb.Genre { panic("to be written") }
-
-// Chart gives a stored chart.
-func (s *Snapshot) Chart(name string) *pb.Chart { panic("to be written") }
-
-// Section gives a stored section.
-func (s *Snapshot) Section(name string) *pb.Section { panic("to be written") }
-
-// Layout gives a stored layout.
-func (s *Snapshot) Layout(name string) *pb.Layout { panic("to be written") }
-
-// Release gives a stored release.
-func (s *Snapshot) Release(name string) *pb.Release { panic("to be written") }
-
-// Genres, Charts, Sections, Layouts and Releases are all of a kind, by name.
-func (s *Snapshot) Genres() []*pb.Genre { panic("to be written") }
-
-// Charts are all stored charts, by name.
-func (s *Snapshot) Charts() []*pb.Chart { panic("to be written") }
-
-// Sections are all stored sections, by name.
-func (s *Snapshot) Sections() []*pb.Section { panic("to be written") }
-
-// Layouts are all stored layouts, by name.
-func (s *Snapshot) Layouts() []*pb.Layout { panic("to be written") }
-
-// Releases are all stored releases, by name.
-func (s *Snapshot) Releases() []*pb.Release { panic("to be written") }
-
-// EditorialRevision changes whenever anything but a film changes.
-func (s *Snapshot) EditorialRevision() int64 { panic("to be written") }
-
-// Entry is one film: its bytes, and the facts lists and the gate ask for.
-type Entry struct {
-	Slot     uint32
-	Name     string
-	Revision int64
-	// Body is the wire form of the Film; do not change it.
-	Body        []byte
-	State       pb.Film_State
-	Deleted     bool
-	Form        pb.Film_Form
-	ContentType pb.Film_ContentType
-	AgeBand     pb.Film_AgeBand
-	// Runtime is in seconds; 0 = unknown.
-	Runtime float64
-	// FirstPublish is in microseconds since 1970; 0 = never published.
-	FirstPublish int64
+// show makes a loaded snapshot current.
+func (s *Shelf) show(old, loaded *Snapshot) {
+	s.current.Store(loaded)
+	for slot := range s.index.used {
+		c := s.index.cell(slot)
+		// A store that went back is another store: what was closed in the old one says
+		// nothing here, and would hide films until its revisions are reached.
+		if loaded.revision < old.revision {
+			c.closed.Store(0)
+		}
+		c.version.Add(1)
+	}
 }
 
-// Film decodes the film, without stats; the message is the caller's.
-func (e *Entry) Film() *pb.Film { panic("to be written") }
-
-// HasGenre reports whether the film has the genre, by slug.
-func (e *Entry) HasGenre(slug string) bool { panic("to be written") }
-
-// FirstStart is the earliest window start for a market in microseconds since 1970; ok is
-// false when no window is open to the market at any time. A window without start gives 0.
-func (e *Entry) FirstStart(market string) (start int64, ok bool) { panic("to be written") }
-
-// Stats are the film's counts, never nil.
-func (s *Snapshot) Stats(slot uint32) *pb.FilmStats { panic("to be written") }
-
-// Viewer is for whom a page is made, made ready for the gate.
-type Viewer struct {
-	Market    string
-	Audience  pb.Viewer_Audience // ADULT or KIDS
-	Band      pb.Film_AgeBand    // KIDS: ALL to AGE_16
-	Languages []string           // best first
+// grow makes room for slots films; the chunks are fresh or already the snapshot's own.
+func (s *Snapshot) grow(slots uint32) {
+	for uint32(len(s.chunks))*chunk < slots {
+		s.chunks = append(s.chunks, new([chunk]*Entry))
+	}
+	s.slots = max(s.slots, slots)
 }
 
-// NewViewer makes a viewer of a narrowed message (auth.Narrow).
-func NewViewer(v *pb.Viewer) *Viewer { panic("to be written") }
-
-// Verdict is what the gate says of a film.
-type Verdict uint8
-
-// The verdicts. The zero value hides.
-const (
-	Hidden  Verdict = iota
-	Coming          // announced, not yet playable
-	Playing         // playable
-)
-
-// Gate says whether the viewer may see the film at a time, and until when at the most the
-// verdict holds if the film does not change. It does not allocate.
-func (s *Snapshot) Gate(v *Viewer, e *Entry, now time.Time) (verdict Verdict, until time.Time) {
-	panic("to be written")
+// Withdraw implements changes.Applier. Films not known yet are closed too: they may be on
+// their way.
+func (s *Shelf) Withdraw(revision int64, names []string) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for _, name := range names {
+		if !strings.HasPrefix(name, "films/") {
+			continue
+		}
+		c := s.index.cell(s.index.add(name))
+		c.closed.Store(max(c.closed.Load(), revision))
+		c.version.Add(1)
+	}
 }
 
-// AppendCard appends the wire form of the film's FilmCard for a viewer who may see it.
-func (s *Snapshot) AppendCard(b []byte, e *Entry, v *Viewer, verdict Verdict, now time.Time) []byte {
-	panic("to be written")
+// Apply implements changes.Applier. A body that does not decode hides its film and is
+// logged: the store holds what this version cannot read.
+func (s *Shelf) Apply(revision int64, changed []changes.Resource) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	next := *s.current.Load()
+	next.revision = revision
+	next.chunks = slices.Clone(next.chunks)
+	own := make(map[uint32]bool, 4) // chunks copied
+	var rest editorial
+	var touched []*cell
+	for _, r := range changed {
+		if !strings.HasPrefix(r.Name, "films/") {
+			if err := rest.add(r); err != nil {
+				slog.Error("a stored resource cannot be read and is left out", "error", err)
+			}
+			continue
+		}
+		slot := s.index.add(r.Name)
+		c := s.index.cell(slot)
+		if at := slot / chunk; int(at) < len(next.chunks) && !own[at] {
+			copied := *next.chunks[at]
+			next.chunks[at], own[at] = &copied, true
+		}
+		for at := uint32(len(next.chunks)); at <= slot/chunk; at++ {
+			own[at] = true // grow makes it
+		}
+		next.grow(slot + 1)
+		next.chunks[slot/chunk][slot%chunk] = entryOrNone(slot, c, r)
+		touched = append(touched, c)
+	}
+	rest.apply(&next)
+	s.current.Store(&next)
+	for _, c := range touched {
+		c.version.Add(1)
+	}
 }
 
-// Filter is a compiled AIP-160 filter over films.
-type Filter struct{}
-
-// CompileFilter parses and checks a filter; errors are faults with reason INVALID_FILTER.
-func CompileFilter(source string) (*Filter, error) { panic("to be written") }
-
-// Match reports whether the film matches at a time.
-func (f *Filter) Match(s *Snapshot, e *Entry, now time.Time) bool { panic("to be written") }
-
-// Order is a compiled order_by; ties go by name.
-type Order struct{}
-
-// CompileOrder parses and checks an order_by; errors are faults with reason INVALID_ORDER_BY.
-func CompileOrder(source string) (*Order, error) { panic("to be written") }
-
-// Select gives the slots of the films that match, in order; deleted ones only if asked.
-func (s *Snapshot) Select(f *Filter, o *Order, now time.Time, deleted bool) []uint32 {
-	panic("to be written")
+func entryOrNone(slot uint32, c *cell, r changes.Resource) *Entry {
+	if r.Body == nil {
+		return nil
+	}
+	e, err := newEntry(slot, c, r)
+	if err != nil {
+		slog.Error("a stored film cannot be read and is hidden", "error", err)
+		return nil
+	}
+	return e
 }
 
-// MatchLanguage picks the best of the available BCP-47 tags for the wanted ones (best first,
-// matched case-insensitively and by script: zh-HK takes zh-Hant before zh-Hans), else fallback.
-func MatchLanguage(wanted, available []string, fallback string) string { panic("to be written") }
+// SetStats replaces the films' counts. The messages must not be changed afterwards.
+func (s *Shelf) SetStats(counts map[string]*pb.FilmStats) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	st := &stats{bySlot: make([]*pb.FilmStats, s.index.used)}
+	for name, counts := range counts {
+		if slot, ok := s.index.find(name); ok {
+			st.bySlot[slot] = counts
+			continue
+		}
+		if st.late == nil {
+			st.late = map[string]*pb.FilmStats{}
+		}
+		st.late[name] = counts
+	}
+	s.stats.Store(st)
+}
