@@ -96,17 +96,29 @@ func (l *Ledger) After(ctx context.Context, seq int64, limit int) (*Batch, error
 	return b, err
 }
 
+// Span gives the first and last day that events happened on; last is before first when there
+// are none.
+func (l *Ledger) Span(ctx context.Context) (first, last int32, err error) {
+	err = l.db.Read(ctx, func(tx *sqldb.Tx) error {
+		first, last, err = readSpan(tx)
+		return err
+	})
+	return first, last, err
+}
+
 // Days streams the events of the days from..to (both inclusive) that stand at or below
-// through, day by day, each in sequence. The event is reused between calls of fn; an error of
+// through, day by day (days without events cost nothing), each in sequence. The event is reused between calls of fn; an error of
 // fn ends the stream. Everything is read in one snapshot.
 func (l *Ledger) Days(ctx context.Context, from, to int32, through int64, fn func(*Event) error) error {
 	return l.db.Read(ctx, func(tx *sqldb.Tx) error {
-		for day := from; day <= to; day++ {
+		for day, found, err := nextDay(tx, from); ; day, found, err = nextDay(tx, day+1) {
+			if err != nil || !found || day > to {
+				return err
+			}
 			if err := eachOfDay(tx, day, through, fn); err != nil {
 				return err
 			}
 		}
-		return nil
 	})
 }
 

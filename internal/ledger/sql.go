@@ -113,6 +113,27 @@ func readTraces(tx *sqldb.Tx, after, through int64) ([]string, error) {
 	return traces, rows.Err()
 }
 
+// nextDay gives the first day from from on that has events.
+func nextDay(tx *sqldb.Tx, from int32) (day int32, found bool, err error) {
+	var next sql.NullInt64
+	err = tx.QueryRow(`SELECT MIN(day) FROM ledger_events WHERE day >= $1`, int64(from)).Scan(&next)
+	return int32(next.Int64), next.Valid, err
+}
+
+func readSpan(tx *sqldb.Tx) (first, last int32, err error) {
+	var low, high sql.NullInt64
+	if err := tx.QueryRow(`SELECT MIN(day) FROM ledger_events`).Scan(&low); err != nil {
+		return 0, 0, err
+	}
+	if err := tx.QueryRow(`SELECT MAX(day) FROM ledger_events`).Scan(&high); err != nil {
+		return 0, 0, err
+	}
+	if !low.Valid {
+		return 0, -1, nil
+	}
+	return int32(low.Int64), int32(high.Int64), nil
+}
+
 func eachOfDay(tx *sqldb.Tx, day int32, through int64, fn func(*Event) error) error {
 	rows, err := tx.Query(`SELECT `+columns+` FROM ledger_events WHERE day = $1 AND seq <= $2 ORDER BY seq`, int64(day), through)
 	if err != nil {
