@@ -3,8 +3,7 @@ package rank
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
-	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/resource"
 	"github.com/aitheater/theater/internal/shelf"
 	"github.com/aitheater/theater/internal/texts"
 )
@@ -23,8 +22,8 @@ const (
 	day    = 24 * time.Hour
 	// horizon is how long events are kept: a chart cannot look back further.
 	horizon = 400 * day
-	// maxWeight keeps sums of weights far from the largest number.
-	maxWeight = 1_000_000
+	// maxNumber keeps every formula far from the largest double.
+	maxNumber = 1_000_000
 	// maxCharts bounds what the ranker computes for every market.
 	maxCharts = 100
 )
@@ -95,80 +94,49 @@ func inForce(snap *shelf.Snapshot, builtin []*pb.Chart) []*pb.Chart {
 
 // validate gives the rules a definition breaks, with paths below path.
 func validate(c *pb.Chart, path string) error {
-	v := checker{path: path}
-	v.fields = texts.Titles(path+".title", c.GetTitle())
-	if len(c.GetTitle()) > 200 {
-		v.broken("title", "must have at most 200 entries")
+	broken, err := resource.Schema(path, c)
+	if err != nil {
+		return err
 	}
-	v.number("prior_weight", c.GetPriorWeight())
-	v.number("positive_threshold", c.GetPositiveThreshold())
-	v.number("z", c.GetZ())
+	v := checker{path: path, Broken: broken}
+	v.Broken = append(v.Broken, texts.Titles(path+".title", c.GetTitle())...)
 	v.weights(c)
-	short := v.duration("half_life", c.GetHalfLife())
-	long := v.duration("long_half_life", c.GetLongHalfLife())
-	window := v.duration("window", c.GetWindow())
-	if c.GetMinVotes() < 0 {
-		v.broken("min_votes", "must not be negative")
+	for field, x := range map[string]float64{"prior_weight": c.GetPriorWeight(), "positive_threshold": c.GetPositiveThreshold(), "z": c.GetZ()} {
+		if x > maxNumber {
+			v.broken(field, "must be at most %d", maxNumber)
+		}
 	}
-	if _, known := pb.Film_Form_name[int32(c.GetMinForm())]; !known {
-		v.broken("min_form", "must be a known form")
+	if len(broken) == 0 { // durations and numbers are what they should be
+		v.kind(c)
 	}
-	v.kind(c, short, long, window)
-	if len(v.fields) > 0 {
-		return fault.InvalidFields(v.fields)
-	}
-	return nil
+	return v.Err()
 }
 
 // checker collects broken rules.
 type checker struct {
-	path   string
-	fields []fault.Field
+	path string
+	resource.Broken
 }
 
-func (v *checker) broken(field, rule string, args ...any) {
-	v.fields = append(v.fields, fault.Field{Path: v.path + "." + field, Rule: fmt.Sprintf(rule, args...)})
-}
-
-func (v *checker) number(field string, x float64) {
-	if math.IsNaN(x) || x < 0 || x > maxWeight {
-		v.broken(field, "must be a number from 0 to %d", maxWeight)
-	}
-}
-
-// duration gives d, 0 when it is unset or wrong.
-func (v *checker) duration(field string, d *durationpb.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	if err := d.CheckValid(); err != nil {
-		v.broken(field, "must be a valid duration")
-		return 0
-	}
-	if d.AsDuration() < time.Microsecond {
-		v.broken(field, "must be greater than 0, and at least a microsecond")
-		return 0
-	}
-	return d.AsDuration()
-}
+func (v *checker) broken(field, rule string, args ...any) { v.Add(v.path+"."+field, rule, args...) }
 
 func (v *checker) weights(c *pb.Chart) {
-	names := make([]string, 0, len(c.GetWeights()))
-	for name := range c.GetWeights() {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		at := strings.TrimPrefix(texts.At("weights", name), ".")
+	for _, name := range slices.Sorted(maps.Keys(c.GetWeights())) {
 		if kind, known := pb.Event_Kind_value[name]; !known || kind == 0 {
-			v.broken(at, "must be the name of a kind of event")
+			v.broken(texts.At("weights", name), "must be the name of a kind of event")
 		}
-		v.number(at, c.GetWeights()[name])
 	}
 }
 
 // kind checks what a kind needs, and that no chart looks back further than events are kept.
-func (v *checker) kind(c *pb.Chart, short, long, window time.Duration) {
+func (v *checker) kind(c *pb.Chart) {
+	short, long, window := c.GetHalfLife().AsDuration(), c.GetLongHalfLife().AsDuration(), c.GetWindow().AsDuration()
+	for field, d := range map[string]*durationpb.Duration{"half_life": c.HalfLife, "long_half_life": c.LongHalfLife, "window": c.Window} {
+		if d != nil && d.AsDuration() < time.Microsecond {
+			v.broken(field, "must be at least a microsecond")
+			return
+		}
+	}
 	switch c.GetKind() {
 	case pb.Chart_HOT, pb.Chart_RISING:
 		if c.GetHalfLife() == nil {

@@ -1,12 +1,7 @@
 package rank
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"regexp"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -16,15 +11,10 @@ import (
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
+	"github.com/aitheater/theater/internal/resource"
 )
 
-var chartID = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-const (
-	service  = "theater.v1.ChartService/"
-	pageSize = 20
-	maxPage  = 100
-)
+const service = "theater.v1.ChartService/"
 
 // Charts gives the built-in charts, by name; the messages are shared and not to be changed.
 func (s *Service) Charts() []*pb.Chart { return s.builtin }
@@ -51,7 +41,7 @@ func (s *Service) builtinNamed(name string) *pb.Chart {
 
 // shown is a name as an error may repeat it.
 func shown(name string) string {
-	if !strings.HasPrefix(name, prefix) || !chartID.MatchString(name[len(prefix):]) {
+	if resource.CheckName("name", prefix, name) != nil {
 		return "charts/…"
 	}
 	return name
@@ -65,13 +55,9 @@ func (s *Service) GetChart(_ context.Context, req *pb.GetChartRequest) (*pb.Char
 // CreateChart stores a definition. The name of a built-in chart is free until somebody stores
 // a chart under it.
 func (s *Service) CreateChart(ctx context.Context, req *pb.CreateChartRequest) (*pb.Chart, error) {
-	id := req.GetChartId()
-	if !chartID.MatchString(id) {
-		return nil, fault.Invalid("chart_id", "must begin with a lower-case letter, have up to 63 of a-z, 0-9 and \"-\", and not end with \"-\"")
-	}
-	name := prefix + id
-	if n := req.GetChart().GetName(); n != "" && n != name {
-		return nil, fault.Invalid("chart.name", "must be empty or %q", name)
+	name, err := resource.NewName(prefix, "chart_id", req.GetChartId(), "chart.name", req.GetChart().GetName())
+	if err != nil {
+		return nil, err
 	}
 	c := &pb.Chart{}
 	if req.GetChart() != nil {
@@ -122,8 +108,8 @@ func (s *Service) UpdateChart(ctx context.Context, req *pb.UpdateChartRequest) (
 		} else {
 			return nil, fault.Missing(shown(name))
 		}
-		if etag := req.GetChart().GetEtag(); etag != "" && etag != c.Etag {
-			return nil, fault.EtagMismatch(name, c.Etag)
+		if err := resource.CheckEtag(name, req.GetChart().GetEtag(), c.Etag); err != nil {
+			return nil, err
 		}
 		before := c.Etag
 		mask.Apply(c, proto.CloneOf(req.GetChart()))
@@ -159,33 +145,7 @@ func (s *Service) call(ctx context.Context, method, requestID string, args proto
 
 // ListCharts gives all definitions in force, by name.
 func (s *Service) ListCharts(_ context.Context, req *pb.ListChartsRequest) (*pb.ListChartsResponse, error) {
-	size := int(req.GetPageSize())
-	switch {
-	case size < 0:
-		return nil, fault.Invalid("page_size", "must not be negative")
-	case size == 0:
-		size = pageSize
-	}
-	size = min(size, maxPage)
-	// There is nothing but the page in the request, so that the token is bound to the method
-	// alone.
-	bind := sha256.Sum256(nil)
-	var after []byte
-	if token := req.GetPageToken(); token != "" {
-		var err error
-		if after, err = s.keys.Open(service+"ListCharts", token, bind[:]); err != nil {
-			return nil, err
-		}
-	}
 	charts := inForce(s.shelf.Current(), s.builtin)
-	from, found := slices.BinarySearchFunc(charts, after, func(c *pb.Chart, name []byte) int { return bytes.Compare([]byte(c.Name), name) })
-	if found {
-		from++
-	}
-	to := min(from+size, len(charts))
-	answer := &pb.ListChartsResponse{Charts: charts[from:to]}
-	if to < len(charts) {
-		answer.NextPageToken = s.keys.Seal(service+"ListCharts", []byte(charts[to-1].Name), bind[:])
-	}
-	return answer, nil
+	page, next, _, err := resource.Page(s.keys, service+"ListCharts", req, charts, (*pb.Chart).GetName)
+	return &pb.ListChartsResponse{Charts: page, NextPageToken: next}, err
 }
