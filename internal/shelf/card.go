@@ -61,11 +61,7 @@ func (s *Snapshot) AppendCard(b []byte, e *Entry, v *Viewer, verdict Verdict, no
 
 // languageFor is the index of the localization for a viewer; −1 when the film has none.
 func (e *Entry) languageFor(v *Viewer) int16 {
-	wishes := v.wishes
-	if wishes == nil {
-		wishes = bcp47.ParseAll(v.Languages)
-	}
-	if i := bcp47.Match(wishes, e.languages); i >= 0 {
+	if i := bcp47.Match(v.wants(), e.languages); i >= 0 {
 		return int16(i)
 	}
 	return e.fallback
@@ -73,11 +69,13 @@ func (e *Entry) languageFor(v *Viewer) int16 {
 
 // noticeLanguage is the viewer's language for disclosures, else the film's.
 func (e *Entry) noticeLanguage(v *Viewer, language int16) string {
-	if v.notice != "" || language < 0 {
-		return v.notice
-	}
-	if i := bcp47.Match(e.languages[language:language+1], noticeLanguages); i >= 0 {
+	if i := bcp47.Match(v.wants(), noticeLanguages); i >= 0 {
 		return disclosure.Languages[i]
+	}
+	if language >= 0 {
+		if i := bcp47.Match(e.languages[language:language+1], noticeLanguages); i >= 0 {
+			return disclosure.Languages[i]
+		}
 	}
 	return ""
 }

@@ -15,11 +15,8 @@ type Viewer struct {
 	Band      pb.Film_AgeBand    // KIDS: ALL to AGE_16
 	Languages []string           // best first
 
-	wishes []*bcp47.Tag
-	notice string // the best language there are disclosure texts in; empty = none
+	wishes []*bcp47.Tag // Languages, parsed
 }
-
-var noticeLanguages = bcp47.ParseAll(disclosure.Languages)
 
 // NewViewer makes a viewer of a narrowed message (auth.Narrow).
 func NewViewer(v *pb.Viewer) *Viewer {
@@ -30,11 +27,18 @@ func NewViewer(v *pb.Viewer) *Viewer {
 	if out.Band == pb.Film_AGE_BAND_UNSPECIFIED {
 		out.Band = pb.Film_ALL
 	}
-	if i := bcp47.Match(out.wishes, noticeLanguages); i >= 0 {
-		out.notice = disclosure.Languages[i]
-	}
 	return out
 }
+
+// wants are the viewer's languages, also of a viewer that NewViewer did not make.
+func (v *Viewer) wants() []*bcp47.Tag {
+	if v.wishes == nil {
+		return bcp47.ParseAll(v.Languages)
+	}
+	return v.wishes
+}
+
+var noticeLanguages = bcp47.ParseAll(disclosure.Languages)
 
 // Verdict is what the gate says of a film.
 type Verdict uint8

@@ -21,6 +21,8 @@ type Shelf struct {
 	stats   atomic.Pointer[stats]
 	order   atomic.Pointer[[]uint32] // slots by name, of the first that many slots
 	index   *index
+	// vocabularies counts the states of the genres there have been, in previews too.
+	vocabularies atomic.Uint64
 
 	writing sync.Mutex // over Load, Withdraw, Apply, SetStats
 	sorting sync.Mutex // over renewing order
@@ -103,7 +105,7 @@ func (c *editorial) apply(next *Snapshot) {
 	}
 	next.editorial = max(next.revision, next.editorial+1)
 	if len(c.genres) > 0 {
-		next.vocabulary++
+		next.vocabulary = next.shelf.vocabularies.Add(1)
 	}
 	next.genres = next.genres.with(c.genres)
 	next.charts = next.charts.with(c.charts)
@@ -125,7 +127,7 @@ func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	old := s.current.Load()
-	loaded := &Snapshot{shelf: s, revision: revision, editorial: old.editorial, vocabulary: old.vocabulary + 1}
+	loaded := &Snapshot{shelf: s, revision: revision, editorial: old.editorial, vocabulary: s.vocabularies.Add(1)}
 
 	batches := make(chan []loading, 2*runtime.GOMAXPROCS(0))
 	failed := make(chan error, 1)
@@ -222,10 +224,20 @@ func (s *Shelf) Withdraw(revision int64, names []string) {
 func (s *Shelf) Apply(revision int64, changed []changes.Resource) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	next := *s.current.Load()
+	next, touched := s.current.Load().with(revision, changed)
+	s.current.Store(next)
+	for _, c := range touched {
+		c.version.Add(1)
+	}
+}
+
+// with gives the snapshot after some changes, and the cells of the films among them. The
+// writer's lock must be held.
+func (s *Snapshot) with(revision int64, changed []changes.Resource) (*Snapshot, []*cell) {
+	next := *s
 	next.revision = revision
 	next.chunks = slices.Clone(next.chunks)
-	own := make(map[uint32]bool, 4) // chunks copied
+	own := make(map[uint32]bool, 4) // chunks that are next's alone
 	var rest editorial
 	var touched []*cell
 	for _, r := range changed {
@@ -235,24 +247,49 @@ func (s *Shelf) Apply(revision int64, changed []changes.Resource) {
 			}
 			continue
 		}
-		slot := s.index.add(r.Name)
-		c := s.index.cell(slot)
-		if at := slot / chunk; int(at) < len(next.chunks) && !own[at] {
-			copied := *next.chunks[at]
-			next.chunks[at], own[at] = &copied, true
-		}
+		slot := s.shelf.index.add(r.Name)
 		for at := uint32(len(next.chunks)); at <= slot/chunk; at++ {
 			own[at] = true // grow makes it
 		}
 		next.grow(slot + 1)
+		if at := slot / chunk; !own[at] {
+			copied := *next.chunks[at]
+			next.chunks[at], own[at] = &copied, true
+		}
+		c := s.shelf.index.cell(slot)
 		next.chunks[slot/chunk][slot%chunk] = entryOrNone(slot, c, r)
 		touched = append(touched, c)
 	}
 	rest.apply(&next)
-	s.current.Store(&next)
-	for _, c := range touched {
-		c.version.Add(1)
+	return &next, touched
+}
+
+// With gives the snapshot as it would be after some changes under a revision; nothing else
+// changes. The revision should be above the current one: the gate hides a film older than
+// its last withdrawal.
+func (s *Snapshot) With(revision int64, changed []changes.Resource) *Snapshot {
+	s.shelf.writing.Lock() // a film that is new gets its slot
+	defer s.shelf.writing.Unlock()
+	changed = slices.Clone(changed)
+	for i := range changed {
+		changed[i].Revision = revision
 	}
+	next, _ := s.with(revision, changed)
+	return next
+}
+
+// Of gives a snapshot that stands alone, for example of the past: withdrawals since do not
+// close its gate, it has no counts, and its slots and versions are not those of a Shelf.
+func Of(revision int64, resources []changes.Resource) (*Snapshot, error) {
+	s := New()
+	err := s.Load(revision, func() (r changes.Resource, ok bool) {
+		if len(resources) == 0 {
+			return r, false
+		}
+		r, resources = resources[0], resources[1:]
+		return r, true
+	})
+	return s.Current(), err
 }
 
 func entryOrNone(slot uint32, c *cell, r changes.Resource) *Entry {

@@ -116,3 +116,46 @@ func TestWithdrawClosesUntilTheRevisionIsApplied(t *testing.T) {
 	s.Apply(6, []changes.Resource{resource(t, 6, film("films/a"))})
 	assert.Equal(t, Playing, verdict(s, adult, "films/a"))
 }
+
+func TestPreviewsTouchNothing(t *testing.T) {
+	s := load(t, film("films/a"), &pb.Genre{Name: "genres/drama", DisplayNames: map[string]string{"en": "Drama"}})
+	live := s.Current()
+	slot, _ := live.Slot("films/a")
+	version := s.Version(slot)
+	preview := live.With(9, []changes.Resource{
+		resource(t, 0, film("films/a", func(f *pb.Film) { f.State = pb.Film_DRAFT })),
+		resource(t, 0, film("films/new")),
+		resource(t, 0, &pb.Genre{Name: "genres/drama", DisplayNames: map[string]string{"en": "Plays"}}),
+	})
+	assert.Equal(t, pb.Film_DRAFT, preview.Film("films/a").State)
+	assert.NotNil(t, preview.Film("films/new"))
+	assert.Equal(t, "Plays", preview.GenreName("drama", adult))
+	assert.Same(t, live, s.Current())
+	assert.Nil(t, live.Film("films/new"))
+	assert.Equal(t, pb.Film_PUBLISHED, live.Film("films/a").State)
+	assert.Equal(t, version, s.Version(slot))
+
+	s.Withdraw(20, []string{"films/a"})
+	past, err := Of(3, []changes.Resource{resource(t, 2, film("films/a"))})
+	require.NoError(t, err)
+	got, _ := past.Gate(adult, past.Film("films/a"), now)
+	assert.Equal(t, Playing, got, "what was withdrawn later was shown then")
+	assert.EqualValues(t, 3, past.Revision())
+}
+
+func TestGenreNamesOfAPreviewStayOutOfServedCards(t *testing.T) {
+	s := load(t, film("films/a"), &pb.Genre{Name: "genres/drama", DisplayNames: map[string]string{"en": "Drama"}})
+	rename := func(to string) []changes.Resource {
+		return []changes.Resource{resource(t, 2, &pb.Genre{Name: "genres/drama", DisplayNames: map[string]string{"en": to}})}
+	}
+	genre := func(s *Snapshot) string {
+		c := &pb.FilmCard{}
+		require.NoError(t, proto.Unmarshal(s.AppendCard(nil, s.Film("films/a"), adult, Playing, now), c))
+		return c.GetGenres()[0].GetName()
+	}
+	preview := s.Current().With(2, rename("Preview"))
+	assert.Equal(t, "Preview", genre(preview))
+	s.Apply(2, rename("Live"))
+	assert.Equal(t, "Live", genre(s.Current()))
+	assert.Equal(t, "Preview", genre(preview))
+}
