@@ -1,0 +1,167 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	pb "github.com/aitheater/theater/api/theater/v1"
+)
+
+// minKey is the length below which a static key could be guessed.
+const minKey = 16
+
+// Static knows callers by keys listed in a file. Keys are kept and compared as SHA-256
+// hashes, so that neither memory nor timing tells one.
+type Static struct {
+	callers map[[sha256.Size]byte]*Caller
+}
+
+// principal is one value of the file; the field names are those of the token claims.
+type principal struct {
+	ID       string   `json:"id"`
+	Roles    []string `json:"roles"`
+	Audience string   `json:"audience"`
+	AgeBand  string   `json:"age_band"`
+	Markets  []string `json:"markets"`
+}
+
+// ReadStatic reads a file of static keys: a JSON object from key to
+//
+//	{"id": "web", "roles": ["VIEWER"], "audience": "KIDS", "age_band": "AGE_8", "markets": ["CN"]}
+//
+// A key is written out (at least 16 characters) or as "sha256:" and the hash in hex, so that
+// the file need not hold it. Only id and roles are required.
+func ReadStatic(path string) (*Static, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ParseStatic(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// ParseStatic is ReadStatic over the file's content. Its errors name the entry by id or
+// place, never by key.
+func ParseStatic(content []byte) (*Static, error) {
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("want a JSON object from key to principal")
+	}
+	s := &Static{callers: map[[sha256.Size]byte]*Caller{}}
+	for n := 1; d.More(); n++ {
+		t, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: not JSON", n)
+		}
+		key, _ := t.(string)
+		var p principal
+		if err := d.Decode(&p); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", n, err)
+		}
+		sum, err := keyHash(key)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: %w", n, err)
+		}
+		if s.callers[sum] != nil {
+			return nil, fmt.Errorf("entry %d: the key is there twice", n)
+		}
+		if s.callers[sum], err = p.caller(); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", n, err)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errors.New("the JSON object does not end")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is something after the JSON object")
+	}
+	return s, nil
+}
+
+func keyHash(key string) (sum [sha256.Size]byte, err error) {
+	if encoded, ok := strings.CutPrefix(key, "sha256:"); ok {
+		b, err := hex.DecodeString(encoded)
+		if err != nil || len(b) != len(sum) {
+			return sum, errors.New("after sha256: there must be 64 hex digits")
+		}
+		return [sha256.Size]byte(b), nil
+	}
+	if len(key) < minKey {
+		return sum, fmt.Errorf("a key must have at least %d characters", minKey)
+	}
+	return sha256.Sum256([]byte(key)), nil
+}
+
+// Authenticate implements Authenticator.
+func (s *Static) Authenticate(_ context.Context, c Credentials) (*Caller, error) {
+	if c.Bearer == "" {
+		return nobody, nil
+	}
+	if caller := s.callers[sha256.Sum256([]byte(c.Bearer))]; caller != nil {
+		return caller, nil
+	}
+	return nil, Unauthenticated("unknown key")
+}
+
+var (
+	marketForm = regexp.MustCompile(`^[A-Z]{2}$`)
+	idForm     = regexp.MustCompile(`^[\x21-\x7e]{1,200}$`)
+)
+
+// caller checks the claims of a principal; they mean the same in a static file and a token.
+func (p *principal) caller() (*Caller, error) {
+	if !idForm.MatchString(p.ID) {
+		return nil, errors.New("id: 1 to 200 printable ASCII characters without spaces are required")
+	}
+	c := &Caller{ID: p.ID, Markets: p.Markets}
+	for _, name := range p.Roles {
+		role, ok := pb.Access_Role_value[name]
+		if !ok || role == 0 {
+			return nil, fmt.Errorf("%s: role %q does not exist", p.ID, name)
+		}
+		c.Roles |= 1 << role
+	}
+	if c.Roles == 0 {
+		return nil, fmt.Errorf("%s: at least one role is required", p.ID)
+	}
+	for _, m := range p.Markets {
+		if !marketForm.MatchString(m) {
+			return nil, fmt.Errorf("%s: market %q is not two capital letters", p.ID, m)
+		}
+	}
+	if p.Audience != "" {
+		v, ok := pb.Viewer_Audience_value[p.Audience]
+		if !ok || v == 0 {
+			return nil, fmt.Errorf("%s: audience %q does not exist", p.ID, p.Audience)
+		}
+		c.Audience = pb.Viewer_Audience(v)
+	}
+	if p.AgeBand != "" {
+		v, ok := pb.Film_AgeBand_value[p.AgeBand]
+		if !ok || v == 0 {
+			return nil, fmt.Errorf("%s: age band %q does not exist", p.ID, p.AgeBand)
+		}
+		c.AgeBand = pb.Film_AgeBand(v)
+		// A band is a child's: who is given one is not an adult by asking.
+		if c.Audience == pb.Viewer_AUDIENCE_UNSPECIFIED && c.AgeBand != pb.Film_AGE_18 {
+			c.Audience = pb.Viewer_KIDS
+		}
+		if c.Audience == pb.Viewer_KIDS && c.AgeBand == pb.Film_AGE_18 {
+			return nil, fmt.Errorf("%s: AGE_18 is no band of children", p.ID)
+		}
+	}
+	return c, nil
+}

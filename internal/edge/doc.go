@@ -1,0 +1,23 @@
+// Package edge is the doorway: the servers, what every call passes on its way to a room and
+// back, THE mapping of faults to the wire, the limits, and health.
+//
+// What a call passes, in this order, on every protocol: recover; telemetry; who calls and
+// may it call this (before a byte of the body is decoded, so that permission comes before
+// existence and before validation); readiness; the revision it asks for; decoding;
+// the rules of the schema; the room; then the trailers and the translation of its error.
+//
+// Invariants: a method of ours without the access option stops the start; a fault's cause
+// and the text of anything that is no fault never leave the process; whatever a client
+// sends is answered with a documented code and never INTERNAL; without authentication
+// nothing but loopback is served; the three ports end within the drain time and 5 s.
+//
+// Why handlers are wrapped and not interceptors chained: grpc-go decodes a message before
+// its interceptors run and calls what does not decode INTERNAL; wrapped, the same function
+// serves both ports, sees that error and knows its method without a look-up.
+//
+// Why the HTTP port does not proxy to the gRPC port: connect calls the same wrapped handler
+// with a decoder of its own, so there is no second hop, and an encoded page goes out as it is.
+//
+// Rejected: grpc-go's ServeHTTP for a single port (about twice the cost of a call);
+// cmux (dead); otelgrpc (see package telemetry).
+package edge

@@ -1,0 +1,254 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
+	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/telemetry"
+)
+
+// Names of our headers and trailers.
+const (
+	headerMinRevision = "theater-min-revision"
+	headerTraceID     = "theater-trace-id"
+	trailerRevision   = "theater-revision"
+	trailerDegraded   = "theater-degraded"
+)
+
+// minRevisionLimit is the longest a read waits for the revision it asks for.
+const minRevisionLimit = 2 * time.Second
+
+// errDraining ends streams when the server stops.
+var errDraining = errors.New("this server is stopping; go on at another one")
+
+// door is what every call of every protocol passes. It wraps the handlers themselves, not
+// the transports, so the credentials are judged before a byte of the body is decoded and a
+// body that does not decode is the client's fault, not INTERNAL.
+type door struct {
+	Config
+	validator protovalidate.Validator
+	// draining is cancelled with errDraining when the server stops.
+	draining context.Context
+}
+
+// method is what the door knows of an RPC before it is called.
+type method struct {
+	name  string // "/theater.v1.CatalogService/CreateFilm"
+	roles uint32
+	// reads says that the schema promises no side effects.
+	reads     bool
+	telemetry *telemetry.Method
+}
+
+// visit is one call inside the door.
+type visit struct {
+	m       *method
+	call    telemetry.Call
+	receipt *changes.Receipt
+}
+
+// unary wraps the handler of a unary method.
+func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (reply any, err error) {
+		ctx, v := d.enter(ctx, m)
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicked(p)
+			}
+			if set := d.trailer(v); set != nil {
+				_ = grpc.SetTrailer(ctx, set) // fails only for a call that is already gone
+			}
+			if err = d.leave(ctx, v, err); err != nil {
+				reply = nil
+			}
+		}()
+		if ctx, err = d.admit(ctx, v); err != nil {
+			return nil, err
+		}
+		return next(srv, ctx, func(request any) error {
+			if err := decode(request); err != nil {
+				return malformed(err)
+			}
+			return d.validate(request)
+		}, nil)
+	}
+}
+
+// stream wraps the handler of a streaming method.
+func (d *door) stream(m *method, clientStreams bool, next grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, s grpc.ServerStream) (err error) {
+		ctx, v := d.enter(s.Context(), m)
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		defer context.AfterFunc(d.draining, func() { end(errDraining) })()
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicked(p)
+			}
+			if set := d.trailer(v); set != nil {
+				s.SetTrailer(set)
+			}
+			err = d.leave(ctx, v, err)
+		}()
+		if ctx, err = d.admit(ctx, v); err != nil {
+			return err
+		}
+		return next(srv, &stream{ServerStream: s, ctx: ctx, door: d, interruptible: clientStreams})
+	}
+}
+
+// enter begins the call's telemetry.
+func (d *door) enter(ctx context.Context, m *method) (context.Context, *visit) {
+	v := &visit{m: m}
+	ctx, v.call = m.telemetry.Start(ctx, header(ctx, "traceparent"), header(ctx, "tracestate"))
+	return ctx, v
+}
+
+// admit says whether the call may go on: the server is ready, the caller is known and may
+// call the method, and this replica is as new as the caller asks. Permission comes before
+// everything that could tell what exists.
+func (d *door) admit(ctx context.Context, v *visit) (context.Context, error) {
+	caller, err := d.Auth.Authenticate(ctx, credentialsOf(ctx))
+	if err != nil {
+		return ctx, err
+	}
+	if err := caller.Allow(v.m.roles); err != nil {
+		return ctx, err
+	}
+	if !d.Ready() {
+		return ctx, fault.New(fault.Unavailable, pb.ErrorReason_REPLICA_NOT_READY, "this server is not ready; another one may be")
+	}
+	ctx = auth.WithCaller(ctx, caller)
+	if !v.m.reads {
+		ctx, v.receipt = changes.WithReceipt(ctx)
+	}
+	if least := header(ctx, headerMinRevision); least != "" {
+		revision, err := strconv.ParseInt(least, 10, 64)
+		if err != nil || revision < 0 {
+			return ctx, fault.Invalid(headerMinRevision, "is not a revision")
+		}
+		return ctx, d.Log.Wait(ctx, revision, minRevisionLimit)
+	}
+	return ctx, nil
+}
+
+// trailer says which revision the caller has now seen and what the answer lacks.
+func (d *door) trailer(v *visit) metadata.MD {
+	revision := int64(0)
+	if v.receipt != nil {
+		revision = v.receipt.Revision()
+	}
+	if revision == 0 {
+		revision = d.Log.Applied()
+	}
+	set := metadata.MD{trailerRevision: {strconv.FormatInt(revision, 10)}}
+	if what := d.Degraded(); what != "" {
+		set[trailerDegraded] = []string{what}
+	}
+	return set
+}
+
+// leave translates the call's error, logs what is ours, and ends the call's telemetry.
+func (d *door) leave(ctx context.Context, v *visit, err error) error {
+	id := v.call.TraceID()
+	if err == nil {
+		if v.call.Recorded() {
+			setHeader(ctx, id)
+		}
+		v.call.End(ctx, uint32(codes.OK), false, "")
+		return nil
+	}
+	f := faultOf(ctx, err)
+	st := Status(f)
+	setHeader(ctx, id)
+	if st.Code() == codes.Internal {
+		d.Logger.LogAttrs(ctx, slog.LevelError, "internal error", slog.String("method", v.m.name),
+			slog.String("caller", auth.CallerFrom(ctx).ID), slog.String("trace", id), slog.Any("error", f))
+	} else if f.Cause != nil && serverFault(st.Code()) {
+		d.Logger.LogAttrs(ctx, slog.LevelWarn, "call failed", slog.String("method", v.m.name),
+			slog.String("code", st.Code().String()), slog.Any("error", f))
+	}
+	v.call.End(ctx, uint32(st.Code()), serverFault(st.Code()), st.Message())
+	return st.Err()
+}
+
+func setHeader(ctx context.Context, traceID string) {
+	if traceID != "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(headerTraceID, traceID)) // fails only when headers are already sent
+	}
+}
+
+// validate checks the rules of the schema.
+func (d *door) validate(request any) error {
+	m, ok := request.(proto.Message)
+	if !ok {
+		return fmt.Errorf("request %T is no protobuf message", request)
+	}
+	err := d.validator.Validate(m)
+	var broken *protovalidate.ValidationError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &broken) && len(broken.Violations) > 0:
+		fields := make([]fault.Field, 0, len(broken.Violations))
+		for _, v := range broken.Violations {
+			fields = append(fields, fault.Field{Path: protovalidate.FieldPathString(v.Proto.GetField()), Rule: v.Proto.GetMessage()})
+		}
+		return fault.InvalidFields(fields)
+	}
+	return fmt.Errorf("validating %T: %w", request, err)
+}
+
+// panicked turns what a handler panicked with into an error that is logged with its stack.
+func panicked(p any) error {
+	return fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+}
+
+// header gives the first value of a request header, without copying all of them.
+func header(ctx context.Context, name string) string {
+	if values := metadata.ValueFromIncomingContext(ctx, name); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+const bearer = "Bearer "
+
+// credentialsOf collects what a call came with.
+func credentialsOf(ctx context.Context) auth.Credentials {
+	c := auth.Credentials{TLS: tlsState(ctx)}
+	if h := header(ctx, "authorization"); len(h) > len(bearer) && strings.EqualFold(h[:len(bearer)], bearer) {
+		c.Bearer = h[len(bearer):]
+	} else if h != "" {
+		c.Bearer = h // some other scheme: judged, and not taken for no credentials
+	}
+	return c
+}
+
+func tlsState(ctx context.Context) *tls.ConnectionState {
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			return &info.State
+		}
+	}
+	return nil
+}
