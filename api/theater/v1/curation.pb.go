@@ -147,7 +147,7 @@ func (x Release_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Release_State.Descriptor instead.
 func (Release_State) EnumDescriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{7, 0}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Section is one shelf: where its films come from, and the editors' hand on it.
@@ -188,7 +188,9 @@ type Section struct {
 	// SHORT takes shorts too; unset = FEATURE.
 	MinForm Film_Form `protobuf:"varint,16,opt,name=min_form,json=minForm,proto3,enum=theater.v1.Film_Form" json:"min_form,omitempty"`
 	// Most films shown; 0 = no limit.
-	Limit         int32 `protobuf:"varint,17,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int32 `protobuf:"varint,17,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Pins that would not be shown to anyone, as of the answer.
+	Problems      []*PinProblem `protobuf:"bytes,18,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -355,6 +357,13 @@ func (x *Section) GetLimit() int32 {
 	return 0
 }
 
+func (x *Section) GetProblems() []*PinProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
 type isSection_Source interface {
 	isSection_Source()
 }
@@ -380,6 +389,70 @@ func (*Section_Chart) isSection_Source() {}
 
 func (*Section_Rule) isSection_Source() {}
 
+// PinProblem says why a pin is of no use.
+type PinProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its place.
+	Position int32 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	// "films/{film}".
+	Film string `protobuf:"bytes,2,opt,name=film,proto3" json:"film,omitempty"`
+	// "film-missing", "collision", "past-limit", "hidden", "short", "not-published" or "duplicate".
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PinProblem) Reset() {
+	*x = PinProblem{}
+	mi := &file_theater_v1_curation_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PinProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PinProblem) ProtoMessage() {}
+
+func (x *PinProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_theater_v1_curation_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PinProblem.ProtoReflect.Descriptor instead.
+func (*PinProblem) Descriptor() ([]byte, []int) {
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PinProblem) GetPosition() int32 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *PinProblem) GetFilm() string {
+	if x != nil {
+		return x.Film
+	}
+	return ""
+}
+
+func (x *PinProblem) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // ManualSource is a list of films by hand.
 type ManualSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -391,7 +464,7 @@ type ManualSource struct {
 
 func (x *ManualSource) Reset() {
 	*x = ManualSource{}
-	mi := &file_theater_v1_curation_proto_msgTypes[1]
+	mi := &file_theater_v1_curation_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +476,7 @@ func (x *ManualSource) String() string {
 func (*ManualSource) ProtoMessage() {}
 
 func (x *ManualSource) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[1]
+	mi := &file_theater_v1_curation_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +489,7 @@ func (x *ManualSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManualSource.ProtoReflect.Descriptor instead.
 func (*ManualSource) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{1}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ManualSource) GetFilms() []string {
@@ -439,7 +512,7 @@ type ChartSource struct {
 
 func (x *ChartSource) Reset() {
 	*x = ChartSource{}
-	mi := &file_theater_v1_curation_proto_msgTypes[2]
+	mi := &file_theater_v1_curation_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +524,7 @@ func (x *ChartSource) String() string {
 func (*ChartSource) ProtoMessage() {}
 
 func (x *ChartSource) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[2]
+	mi := &file_theater_v1_curation_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +537,7 @@ func (x *ChartSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChartSource.ProtoReflect.Descriptor instead.
 func (*ChartSource) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{2}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ChartSource) GetChart() string {
@@ -494,7 +567,7 @@ type RuleSource struct {
 
 func (x *RuleSource) Reset() {
 	*x = RuleSource{}
-	mi := &file_theater_v1_curation_proto_msgTypes[3]
+	mi := &file_theater_v1_curation_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +579,7 @@ func (x *RuleSource) String() string {
 func (*RuleSource) ProtoMessage() {}
 
 func (x *RuleSource) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[3]
+	mi := &file_theater_v1_curation_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +592,7 @@ func (x *RuleSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSource.ProtoReflect.Descriptor instead.
 func (*RuleSource) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{3}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RuleSource) GetFilter() string {
@@ -553,7 +626,7 @@ type Pin struct {
 
 func (x *Pin) Reset() {
 	*x = Pin{}
-	mi := &file_theater_v1_curation_proto_msgTypes[4]
+	mi := &file_theater_v1_curation_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +638,7 @@ func (x *Pin) String() string {
 func (*Pin) ProtoMessage() {}
 
 func (x *Pin) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[4]
+	mi := &file_theater_v1_curation_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +651,7 @@ func (x *Pin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pin.ProtoReflect.Descriptor instead.
 func (*Pin) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{4}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Pin) GetPosition() int32 {
@@ -624,7 +697,7 @@ type Targeting struct {
 
 func (x *Targeting) Reset() {
 	*x = Targeting{}
-	mi := &file_theater_v1_curation_proto_msgTypes[5]
+	mi := &file_theater_v1_curation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +709,7 @@ func (x *Targeting) String() string {
 func (*Targeting) ProtoMessage() {}
 
 func (x *Targeting) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[5]
+	mi := &file_theater_v1_curation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +722,7 @@ func (x *Targeting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Targeting.ProtoReflect.Descriptor instead.
 func (*Targeting) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{5}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Targeting) GetMarkets() []string {
@@ -696,7 +769,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_theater_v1_curation_proto_msgTypes[6]
+	mi := &file_theater_v1_curation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +781,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[6]
+	mi := &file_theater_v1_curation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +794,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{6}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Layout) GetName() string {
@@ -808,7 +881,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_theater_v1_curation_proto_msgTypes[7]
+	mi := &file_theater_v1_curation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +893,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[7]
+	mi := &file_theater_v1_curation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +906,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{7}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Release) GetName() string {
@@ -945,7 +1018,7 @@ type ReleaseChange struct {
 
 func (x *ReleaseChange) Reset() {
 	*x = ReleaseChange{}
-	mi := &file_theater_v1_curation_proto_msgTypes[8]
+	mi := &file_theater_v1_curation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1030,7 @@ func (x *ReleaseChange) String() string {
 func (*ReleaseChange) ProtoMessage() {}
 
 func (x *ReleaseChange) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[8]
+	mi := &file_theater_v1_curation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1043,7 @@ func (x *ReleaseChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseChange.ProtoReflect.Descriptor instead.
 func (*ReleaseChange) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{8}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReleaseChange) GetChange() isReleaseChange_Change {
@@ -1061,7 +1134,7 @@ type FilmStateChange struct {
 
 func (x *FilmStateChange) Reset() {
 	*x = FilmStateChange{}
-	mi := &file_theater_v1_curation_proto_msgTypes[9]
+	mi := &file_theater_v1_curation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1146,7 @@ func (x *FilmStateChange) String() string {
 func (*FilmStateChange) ProtoMessage() {}
 
 func (x *FilmStateChange) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[9]
+	mi := &file_theater_v1_curation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1159,7 @@ func (x *FilmStateChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FilmStateChange.ProtoReflect.Descriptor instead.
 func (*FilmStateChange) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{9}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FilmStateChange) GetFilm() string {
@@ -1114,7 +1187,7 @@ type ResourceDeletion struct {
 
 func (x *ResourceDeletion) Reset() {
 	*x = ResourceDeletion{}
-	mi := &file_theater_v1_curation_proto_msgTypes[10]
+	mi := &file_theater_v1_curation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1199,7 @@ func (x *ResourceDeletion) String() string {
 func (*ResourceDeletion) ProtoMessage() {}
 
 func (x *ResourceDeletion) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[10]
+	mi := &file_theater_v1_curation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1212,7 @@ func (x *ResourceDeletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceDeletion.ProtoReflect.Descriptor instead.
 func (*ResourceDeletion) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{10}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResourceDeletion) GetName() string {
@@ -1168,7 +1241,7 @@ type ReleaseProblem struct {
 
 func (x *ReleaseProblem) Reset() {
 	*x = ReleaseProblem{}
-	mi := &file_theater_v1_curation_proto_msgTypes[11]
+	mi := &file_theater_v1_curation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1253,7 @@ func (x *ReleaseProblem) String() string {
 func (*ReleaseProblem) ProtoMessage() {}
 
 func (x *ReleaseProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[11]
+	mi := &file_theater_v1_curation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1266,7 @@ func (x *ReleaseProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseProblem.ProtoReflect.Descriptor instead.
 func (*ReleaseProblem) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{11}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReleaseProblem) GetChange() int32 {
@@ -1261,7 +1334,7 @@ type ResourceRevision struct {
 
 func (x *ResourceRevision) Reset() {
 	*x = ResourceRevision{}
-	mi := &file_theater_v1_curation_proto_msgTypes[12]
+	mi := &file_theater_v1_curation_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1346,7 @@ func (x *ResourceRevision) String() string {
 func (*ResourceRevision) ProtoMessage() {}
 
 func (x *ResourceRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[12]
+	mi := &file_theater_v1_curation_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1359,7 @@ func (x *ResourceRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceRevision.ProtoReflect.Descriptor instead.
 func (*ResourceRevision) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{12}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResourceRevision) GetName() string {
@@ -1462,7 +1535,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_theater_v1_curation_proto_msgTypes[13]
+	mi := &file_theater_v1_curation_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1547,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_theater_v1_curation_proto_msgTypes[13]
+	mi := &file_theater_v1_curation_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1560,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_theater_v1_curation_proto_rawDescGZIP(), []int{13}
+	return file_theater_v1_curation_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AuditEntry) GetSequence() int64 {
@@ -1572,7 +1645,7 @@ var File_theater_v1_curation_proto protoreflect.FileDescriptor
 const file_theater_v1_curation_proto_rawDesc = "" +
 	"\n" +
 	"\x19theater/v1/curation.proto\x12\n" +
-	"theater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16theater/v1/chart.proto\x1a\x15theater/v1/film.proto\x1a\x17theater/v1/viewer.proto\"\x81\b\n" +
+	"theater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16theater/v1/chart.proto\x1a\x15theater/v1/film.proto\x1a\x17theater/v1/viewer.proto\"\xba\b\n" +
 	"\aSection\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x1f\n" +
@@ -1595,7 +1668,8 @@ const file_theater_v1_curation_proto_rawDesc = "" +
 	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12:\n" +
 	"\bmin_form\x18\x10 \x01(\x0e2\x15.theater.v1.Film.FormB\b\xbaH\x05\x82\x01\x02\x10\x01R\aminForm\x12 \n" +
 	"\x05limit\x18\x11 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x05limit\x1a8\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x05limit\x127\n" +
+	"\bproblems\x18\x12 \x03(\v2\x16.theater.v1.PinProblemB\x03\xe0A\x03R\bproblems\x1a8\n" +
 	"\n" +
 	"TitleEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1605,7 +1679,12 @@ const file_theater_v1_curation_proto_rawDesc = "" +
 	"\x04HERO\x10\x01\x12\a\n" +
 	"\x03ROW\x10\x02\x12\b\n" +
 	"\x04GRID\x10\x03B\b\n" +
-	"\x06source\"^\n" +
+	"\x06source\"T\n" +
+	"\n" +
+	"PinProblem\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x05R\bposition\x12\x12\n" +
+	"\x04film\x18\x02 \x01(\tR\x04film\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"^\n" +
 	"\fManualSource\x12N\n" +
 	"\x05films\x18\x01 \x03(\tB8\xbaH5\x92\x012\x10\xe8\a\x18\x01\"+r)2'^films/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$R\x05films\"s\n" +
 	"\vChartSource\x12E\n" +
@@ -1732,78 +1811,80 @@ func file_theater_v1_curation_proto_rawDescGZIP() []byte {
 }
 
 var file_theater_v1_curation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_theater_v1_curation_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_theater_v1_curation_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_theater_v1_curation_proto_goTypes = []any{
 	(Section_Layout)(0),           // 0: theater.v1.Section.Layout
 	(Release_State)(0),            // 1: theater.v1.Release.State
 	(*Section)(nil),               // 2: theater.v1.Section
-	(*ManualSource)(nil),          // 3: theater.v1.ManualSource
-	(*ChartSource)(nil),           // 4: theater.v1.ChartSource
-	(*RuleSource)(nil),            // 5: theater.v1.RuleSource
-	(*Pin)(nil),                   // 6: theater.v1.Pin
-	(*Targeting)(nil),             // 7: theater.v1.Targeting
-	(*Layout)(nil),                // 8: theater.v1.Layout
-	(*Release)(nil),               // 9: theater.v1.Release
-	(*ReleaseChange)(nil),         // 10: theater.v1.ReleaseChange
-	(*FilmStateChange)(nil),       // 11: theater.v1.FilmStateChange
-	(*ResourceDeletion)(nil),      // 12: theater.v1.ResourceDeletion
-	(*ReleaseProblem)(nil),        // 13: theater.v1.ReleaseProblem
-	(*ResourceRevision)(nil),      // 14: theater.v1.ResourceRevision
-	(*AuditEntry)(nil),            // 15: theater.v1.AuditEntry
-	nil,                           // 16: theater.v1.Section.TitleEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(Film_Form)(0),                // 18: theater.v1.Film.Form
-	(Viewer_Audience)(0),          // 19: theater.v1.Viewer.Audience
-	(Film_AgeBand)(0),             // 20: theater.v1.Film.AgeBand
-	(Film_State)(0),               // 21: theater.v1.Film.State
-	(*Film)(nil),                  // 22: theater.v1.Film
-	(*Genre)(nil),                 // 23: theater.v1.Genre
-	(*Chart)(nil),                 // 24: theater.v1.Chart
+	(*PinProblem)(nil),            // 3: theater.v1.PinProblem
+	(*ManualSource)(nil),          // 4: theater.v1.ManualSource
+	(*ChartSource)(nil),           // 5: theater.v1.ChartSource
+	(*RuleSource)(nil),            // 6: theater.v1.RuleSource
+	(*Pin)(nil),                   // 7: theater.v1.Pin
+	(*Targeting)(nil),             // 8: theater.v1.Targeting
+	(*Layout)(nil),                // 9: theater.v1.Layout
+	(*Release)(nil),               // 10: theater.v1.Release
+	(*ReleaseChange)(nil),         // 11: theater.v1.ReleaseChange
+	(*FilmStateChange)(nil),       // 12: theater.v1.FilmStateChange
+	(*ResourceDeletion)(nil),      // 13: theater.v1.ResourceDeletion
+	(*ReleaseProblem)(nil),        // 14: theater.v1.ReleaseProblem
+	(*ResourceRevision)(nil),      // 15: theater.v1.ResourceRevision
+	(*AuditEntry)(nil),            // 16: theater.v1.AuditEntry
+	nil,                           // 17: theater.v1.Section.TitleEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(Film_Form)(0),                // 19: theater.v1.Film.Form
+	(Viewer_Audience)(0),          // 20: theater.v1.Viewer.Audience
+	(Film_AgeBand)(0),             // 21: theater.v1.Film.AgeBand
+	(Film_State)(0),               // 22: theater.v1.Film.State
+	(*Film)(nil),                  // 23: theater.v1.Film
+	(*Genre)(nil),                 // 24: theater.v1.Genre
+	(*Chart)(nil),                 // 25: theater.v1.Chart
 }
 var file_theater_v1_curation_proto_depIdxs = []int32{
-	17, // 0: theater.v1.Section.create_time:type_name -> google.protobuf.Timestamp
-	17, // 1: theater.v1.Section.update_time:type_name -> google.protobuf.Timestamp
-	16, // 2: theater.v1.Section.title:type_name -> theater.v1.Section.TitleEntry
+	18, // 0: theater.v1.Section.create_time:type_name -> google.protobuf.Timestamp
+	18, // 1: theater.v1.Section.update_time:type_name -> google.protobuf.Timestamp
+	17, // 2: theater.v1.Section.title:type_name -> theater.v1.Section.TitleEntry
 	0,  // 3: theater.v1.Section.layout:type_name -> theater.v1.Section.Layout
-	3,  // 4: theater.v1.Section.manual:type_name -> theater.v1.ManualSource
-	4,  // 5: theater.v1.Section.chart:type_name -> theater.v1.ChartSource
-	5,  // 6: theater.v1.Section.rule:type_name -> theater.v1.RuleSource
-	6,  // 7: theater.v1.Section.pins:type_name -> theater.v1.Pin
-	7,  // 8: theater.v1.Section.targeting:type_name -> theater.v1.Targeting
-	17, // 9: theater.v1.Section.start_time:type_name -> google.protobuf.Timestamp
-	17, // 10: theater.v1.Section.end_time:type_name -> google.protobuf.Timestamp
-	18, // 11: theater.v1.Section.min_form:type_name -> theater.v1.Film.Form
-	17, // 12: theater.v1.Pin.start_time:type_name -> google.protobuf.Timestamp
-	17, // 13: theater.v1.Pin.end_time:type_name -> google.protobuf.Timestamp
-	19, // 14: theater.v1.Targeting.audiences:type_name -> theater.v1.Viewer.Audience
-	20, // 15: theater.v1.Targeting.age_bands:type_name -> theater.v1.Film.AgeBand
-	17, // 16: theater.v1.Layout.create_time:type_name -> google.protobuf.Timestamp
-	17, // 17: theater.v1.Layout.update_time:type_name -> google.protobuf.Timestamp
-	17, // 18: theater.v1.Release.create_time:type_name -> google.protobuf.Timestamp
-	17, // 19: theater.v1.Release.update_time:type_name -> google.protobuf.Timestamp
-	10, // 20: theater.v1.Release.changes:type_name -> theater.v1.ReleaseChange
-	17, // 21: theater.v1.Release.publish_time:type_name -> google.protobuf.Timestamp
-	1,  // 22: theater.v1.Release.state:type_name -> theater.v1.Release.State
-	13, // 23: theater.v1.Release.problems:type_name -> theater.v1.ReleaseProblem
-	17, // 24: theater.v1.Release.applied_time:type_name -> google.protobuf.Timestamp
-	2,  // 25: theater.v1.ReleaseChange.section:type_name -> theater.v1.Section
-	8,  // 26: theater.v1.ReleaseChange.layout:type_name -> theater.v1.Layout
-	11, // 27: theater.v1.ReleaseChange.film_state:type_name -> theater.v1.FilmStateChange
-	12, // 28: theater.v1.ReleaseChange.delete:type_name -> theater.v1.ResourceDeletion
-	21, // 29: theater.v1.FilmStateChange.state:type_name -> theater.v1.Film.State
-	17, // 30: theater.v1.ResourceRevision.time:type_name -> google.protobuf.Timestamp
-	22, // 31: theater.v1.ResourceRevision.film:type_name -> theater.v1.Film
-	23, // 32: theater.v1.ResourceRevision.genre:type_name -> theater.v1.Genre
-	24, // 33: theater.v1.ResourceRevision.chart:type_name -> theater.v1.Chart
-	2,  // 34: theater.v1.ResourceRevision.section:type_name -> theater.v1.Section
-	8,  // 35: theater.v1.ResourceRevision.layout:type_name -> theater.v1.Layout
-	9,  // 36: theater.v1.ResourceRevision.release:type_name -> theater.v1.Release
-	17, // 37: theater.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	4,  // 4: theater.v1.Section.manual:type_name -> theater.v1.ManualSource
+	5,  // 5: theater.v1.Section.chart:type_name -> theater.v1.ChartSource
+	6,  // 6: theater.v1.Section.rule:type_name -> theater.v1.RuleSource
+	7,  // 7: theater.v1.Section.pins:type_name -> theater.v1.Pin
+	8,  // 8: theater.v1.Section.targeting:type_name -> theater.v1.Targeting
+	18, // 9: theater.v1.Section.start_time:type_name -> google.protobuf.Timestamp
+	18, // 10: theater.v1.Section.end_time:type_name -> google.protobuf.Timestamp
+	19, // 11: theater.v1.Section.min_form:type_name -> theater.v1.Film.Form
+	3,  // 12: theater.v1.Section.problems:type_name -> theater.v1.PinProblem
+	18, // 13: theater.v1.Pin.start_time:type_name -> google.protobuf.Timestamp
+	18, // 14: theater.v1.Pin.end_time:type_name -> google.protobuf.Timestamp
+	20, // 15: theater.v1.Targeting.audiences:type_name -> theater.v1.Viewer.Audience
+	21, // 16: theater.v1.Targeting.age_bands:type_name -> theater.v1.Film.AgeBand
+	18, // 17: theater.v1.Layout.create_time:type_name -> google.protobuf.Timestamp
+	18, // 18: theater.v1.Layout.update_time:type_name -> google.protobuf.Timestamp
+	18, // 19: theater.v1.Release.create_time:type_name -> google.protobuf.Timestamp
+	18, // 20: theater.v1.Release.update_time:type_name -> google.protobuf.Timestamp
+	11, // 21: theater.v1.Release.changes:type_name -> theater.v1.ReleaseChange
+	18, // 22: theater.v1.Release.publish_time:type_name -> google.protobuf.Timestamp
+	1,  // 23: theater.v1.Release.state:type_name -> theater.v1.Release.State
+	14, // 24: theater.v1.Release.problems:type_name -> theater.v1.ReleaseProblem
+	18, // 25: theater.v1.Release.applied_time:type_name -> google.protobuf.Timestamp
+	2,  // 26: theater.v1.ReleaseChange.section:type_name -> theater.v1.Section
+	9,  // 27: theater.v1.ReleaseChange.layout:type_name -> theater.v1.Layout
+	12, // 28: theater.v1.ReleaseChange.film_state:type_name -> theater.v1.FilmStateChange
+	13, // 29: theater.v1.ReleaseChange.delete:type_name -> theater.v1.ResourceDeletion
+	22, // 30: theater.v1.FilmStateChange.state:type_name -> theater.v1.Film.State
+	18, // 31: theater.v1.ResourceRevision.time:type_name -> google.protobuf.Timestamp
+	23, // 32: theater.v1.ResourceRevision.film:type_name -> theater.v1.Film
+	24, // 33: theater.v1.ResourceRevision.genre:type_name -> theater.v1.Genre
+	25, // 34: theater.v1.ResourceRevision.chart:type_name -> theater.v1.Chart
+	2,  // 35: theater.v1.ResourceRevision.section:type_name -> theater.v1.Section
+	9,  // 36: theater.v1.ResourceRevision.layout:type_name -> theater.v1.Layout
+	10, // 37: theater.v1.ResourceRevision.release:type_name -> theater.v1.Release
+	18, // 38: theater.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_theater_v1_curation_proto_init() }
@@ -1819,13 +1900,13 @@ func file_theater_v1_curation_proto_init() {
 		(*Section_Chart)(nil),
 		(*Section_Rule)(nil),
 	}
-	file_theater_v1_curation_proto_msgTypes[8].OneofWrappers = []any{
+	file_theater_v1_curation_proto_msgTypes[9].OneofWrappers = []any{
 		(*ReleaseChange_Section)(nil),
 		(*ReleaseChange_Layout)(nil),
 		(*ReleaseChange_FilmState)(nil),
 		(*ReleaseChange_Delete)(nil),
 	}
-	file_theater_v1_curation_proto_msgTypes[12].OneofWrappers = []any{
+	file_theater_v1_curation_proto_msgTypes[13].OneofWrappers = []any{
 		(*ResourceRevision_Film)(nil),
 		(*ResourceRevision_Genre)(nil),
 		(*ResourceRevision_Chart)(nil),
@@ -1839,7 +1920,7 @@ func file_theater_v1_curation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_theater_v1_curation_proto_rawDesc), len(file_theater_v1_curation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
