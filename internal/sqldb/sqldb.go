@@ -1,85 +1,184 @@
-// Package sqldb opens SQLite or PostgreSQL behind one SQL text, migrates it, and runs
-// transactions: retried on serialization failures and deadlocks, with the database's time.
 package sqldb
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/XSAM/otelsql"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 )
 
+//go:embed migrations/*.sql
+var migrations embed.FS
+
 // DB is an open database.
-type DB struct{}
+type DB struct {
+	write, read *sql.DB
+	sign        *sql.DB // PostgreSQL: the prober's
+	dialect     goose.Dialect
+	writers     chan struct{} // a place per transaction that may write at a time, first come first served
+	clock       *Clock
+	health      health
+	closePool   func()   // PostgreSQL
+	lock        *os.File // SQLite
+
+	storeID    string
+	rootSecret []byte
+
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
 
 // Open opens "sqlite:PATH" or "postgres://…" and applies the migrations. A SQLite file that
-// another process has open is refused.
-func Open(ctx context.Context, url string) (*DB, error) { panic("to be written") }
+// another process has open is refused. A PostgreSQL that is away is an error at once.
+func Open(ctx context.Context, url string) (*DB, error) {
+	d := &DB{clock: NewClock()}
+	var err error
+	scheme, rest, _ := strings.Cut(url, ":")
+	switch scheme {
+	case "sqlite":
+		err = d.openSQLite(rest)
+	case "postgres", "postgresql":
+		err = d.openPostgres(ctx, url)
+	default:
+		err = fmt.Errorf("the store must be sqlite:PATH or postgres://…, not %q", scheme)
+	}
+	if err == nil {
+		err = d.prepare(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// prepare migrates, reads the settings and starts the prober.
+func (d *DB) prepare(ctx context.Context) error {
+	if err := d.migrate(ctx); err != nil {
+		return fmt.Errorf("migrating the database: %w", err)
+	}
+	d.health.init(time.Now())
+	if err := d.settings(ctx); err != nil {
+		return fmt.Errorf("reading the database's settings: %w", err)
+	}
+	if d.Postgres() {
+		var probing context.Context
+		probing, d.stop = context.WithCancel(context.Background())
+		d.wg.Go(func() { d.health.run(probing, d.probe) })
+	}
+	return nil
+}
+
+func (d *DB) migrate(ctx context.Context) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	// Rooms number their migrations apart, so a lower number may land later.
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true)}
+	if d.Postgres() {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(d.dialect, d.write, dir, options...)
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// settings makes the store's id and root secret if this is its first start; of several
+// starters one wins.
+func (d *DB) settings(ctx context.Context) error {
+	fresh := make([]byte, 48)
+	if _, err := rand.Read(fresh); err != nil {
+		return err
+	}
+	return d.Write(ctx, func(tx *Tx) error {
+		err := tx.Insert("sqldb_settings (name, value)", 2, []any{"store_id", fresh[:16], "root_secret", fresh[16:]}, "ON CONFLICT (name) DO NOTHING")
+		if err != nil {
+			return err
+		}
+		var id []byte
+		if err := tx.QueryRow("SELECT value FROM sqldb_settings WHERE name = 'store_id'").Scan(&id); err != nil {
+			return err
+		}
+		d.storeID = hex.EncodeToString(id)
+		return tx.QueryRow("SELECT value FROM sqldb_settings WHERE name = 'root_secret'").Scan(&d.rootSecret)
+	})
+}
 
 // Close closes the database and gives the file's lock back.
-func (d *DB) Close() error { panic("to be written") }
+func (d *DB) Close() error {
+	if d.stop != nil {
+		d.stop()
+	}
+	d.wg.Wait()
+	var errs []error
+	if d.read != nil && d.read != d.write {
+		errs = append(errs, d.read.Close())
+	}
+	if d.sign != nil {
+		errs = append(errs, d.sign.Close())
+	}
+	if d.write != nil {
+		errs = append(errs, d.write.Close())
+	}
+	if d.closePool != nil {
+		d.closePool()
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Postgres reports whether several processes may share this database.
-func (d *DB) Postgres() bool { panic("to be written") }
+func (d *DB) Postgres() bool { return d.dialect == goose.DialectPostgres }
 
 // StoreID is random, made with the database; another id behind the same address means
-// another database.
-func (d *DB) StoreID() string { panic("to be written") }
+// another database. Tx.StoreID tells the id of the database that answers now.
+func (d *DB) StoreID() string { return d.storeID }
 
 // RootSecret is 32 random bytes made with the database, used where no secret file is given.
-func (d *DB) RootSecret() []byte { panic("to be written") }
-
-// Write runs fn in a read-write transaction and commits it durably. The transaction is not
-// tied to ctx's cancellation once begun, and fails within 5 s of a database that stalls.
-// fn may run more than once. An error of the database comes back as fault.StoreUnavailable,
-// an error of fn as it is.
-func (d *DB) Write(ctx context.Context, fn func(tx *Tx) error) error { panic("to be written") }
-
-// Read runs fn in a read-only transaction that sees one snapshot.
-func (d *DB) Read(ctx context.Context, fn func(tx *Tx) error) error { panic("to be written") }
+func (d *DB) RootSecret() []byte { return d.rootSecret }
 
 // Clock follows the database's time.
-func (d *DB) Clock() *Clock { panic("to be written") }
+func (d *DB) Clock() *Clock { return d.clock }
 
-// Lease takes or renews the named lease for holder, by the database's clock. epoch counts
-// up each time the lease changes hands.
-func (d *DB) Lease(ctx context.Context, name, holder string, ttl time.Duration) (epoch int64, held bool, err error) {
-	panic("to be written")
+// Down reports whether the database does not answer at present.
+func (d *DB) Down() bool { return d.health.isDown() }
+
+// open makes a pool whose statements are spans of the trace they belong to; loops that poll
+// have no trace and make no spans.
+func open(c driver.Connector, system string) *sql.DB {
+	return otelsql.OpenDB(c,
+		otelsql.WithAttributes(attribute.String("db.system", system), attribute.String("db.system.name", system)),
+		otelsql.WithSpanOptions(otelsql.SpanOptions{
+			OmitConnResetSession: true,
+			OmitConnPrepare:      true,
+			OmitRows:             true,
+			OmitConnectorConnect: true,
+			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
+				return trace.SpanContextFromContext(ctx).IsValid()
+			},
+		}))
 }
-
-// Tx is a transaction.
-type Tx struct{}
-
-// Exec runs a statement with $1 placeholders and gives the number of rows it changed.
-func (t *Tx) Exec(query string, args ...any) (int64, error) { panic("to be written") }
-
-// Query runs a query.
-func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) { panic("to be written") }
-
-// QueryRow runs a query of one row.
-func (t *Tx) QueryRow(query string, args ...any) *sql.Row { panic("to be written") }
-
-// Insert adds rows with as few statements as the database allows. into is
-// "table (a, b, c)", suffix is empty or "ON CONFLICT …"; values holds the rows back to back.
-func (t *Tx) Insert(into string, columns int, values []any, suffix string) error {
-	panic("to be written")
-}
-
-// Now is the database's time at the beginning of the transaction, in UTC, to the microsecond.
-func (t *Tx) Now() time.Time { panic("to be written") }
-
-// Guard fails the transaction unless the lease is still held under this epoch, and keeps
-// it from changing hands until the transaction ends.
-func (t *Tx) Guard(name string, epoch int64) error { panic("to be written") }
-
-// Clock is the one clock of the service: the database's time, carried by the process's
-// monotonic clock between polls and while the database is away.
-type Clock struct{}
-
-// NewClock gives a clock that follows the process's time until it is set.
-func NewClock() *Clock { panic("to be written") }
-
-// Now is the current time, UTC.
-func (c *Clock) Now() time.Time { panic("to be written") }
-
-// Observe sets the clock by a database time read between two local times.
-func (c *Clock) Observe(before, database, after time.Time) { panic("to be written") }
