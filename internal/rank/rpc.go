@@ -124,19 +124,53 @@ func (s *Service) UpdateChart(ctx context.Context, req *pb.UpdateChartRequest) (
 	return answer, err
 }
 
+// Restore makes an earlier body of a chart the current one, as a new write under today's
+// rules. etag is checked when it is set. The change is nil where nothing differs.
+func (s *Service) Restore(w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error) {
+	stored, err := w.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	now, c := &pb.Chart{}, &pb.Chart{}
+	if r, ok := stored[name]; !ok {
+		return nil, fault.Missing(shown(name))
+	} else if err := proto.Unmarshal(r.Body, now); err != nil {
+		return nil, err
+	}
+	if err := resource.CheckEtag(name, etag, now.Etag); err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(body, c); err != nil {
+		return nil, err
+	}
+	if err := validate(c, "chart"); err != nil {
+		return nil, err
+	}
+	c.Name, c.CreateTime = name, now.CreateTime
+	if seal(c); c.Etag == now.Etag {
+		return nil, nil
+	}
+	return changed(w, c)
+}
+
 // put stores a definition as this write leaves it.
 func put(w *changes.Writer, c *pb.Chart) (*pb.Chart, error) {
+	change, err := changed(w, c)
+	if err == nil {
+		w.Put(*change)
+	}
+	return c, err
+}
+
+// changed is the change that stores a definition; it sets what the server sets.
+func changed(w *changes.Writer, c *pb.Chart) (*changes.Change, error) {
 	seal(c)
 	c.Revision, c.UpdateTime = w.Revision, timestamppb.New(w.Now)
 	if c.CreateTime == nil {
 		c.CreateTime = c.UpdateTime
 	}
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	w.Put(changes.Change{Name: c.Name, Body: body})
-	return c, nil
+	return &changes.Change{Name: c.Name, Body: body}, err
 }
 
 func (s *Service) call(ctx context.Context, method, requestID string, args proto.Message, validateOnly bool) changes.Call {

@@ -151,3 +151,30 @@ func (e *Entry) startsAt(m country, now int64) int64 {
 	}
 	return never
 }
+
+// Markets are the markets that any film's availability names, in order.
+func (s *Snapshot) Markets() []string {
+	var all countries
+	var last *countries
+	for slot := range s.slots {
+		e := s.At(slot)
+		if e == nil || e.Deleted {
+			continue
+		}
+		for i := range e.windows {
+			if m := e.windows[i].markets; m != nil && m != last {
+				last = m
+				for word := range all {
+					all[word] |= m[word]
+				}
+			}
+		}
+	}
+	var names []string
+	for m := country(1); m <= 26*26; m++ {
+		if all.has(m) {
+			names = append(names, string([]byte{'A' + byte((m-1)/26), 'A' + byte((m-1)%26)}))
+		}
+	}
+	return names
+}
