@@ -6,7 +6,7 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/changes"
-	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/resource"
 )
 
 // seal finishes a changed film: derives what follows, stamps it, and gives the change to
@@ -35,13 +35,6 @@ func seal(w *changes.Writer, old, f *pb.Film, note string) (*changes.Change, err
 	return &changes.Change{Name: f.GetName(), Body: body, Withdraw: old != nil && hides(old, f), Note: note}, nil
 }
 
-func checkEtag(name, sent, current string) error {
-	if sent != "" && sent != current {
-		return fault.EtagMismatch(name, current)
-	}
-	return nil
-}
-
 // shown reports whether the film may be seen by someone, as far as its state goes.
 func shown(f *pb.Film) bool { return f.GetState() == pb.Film_PUBLISHED && f.GetDeleteTime() == nil }
 
@@ -64,7 +57,7 @@ func (e edit) apply(w *changes.Writer, name, sentEtag string) (*pb.Film, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := checkEtag(name, sentEtag, old.GetEtag()); err != nil {
+	if err := resource.CheckEtag(name, sentEtag, old.GetEtag()); err != nil {
 		return nil, err
 	}
 	f := proto.CloneOf(old)

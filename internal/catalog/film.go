@@ -1,8 +1,6 @@
 package catalog
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"strings"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/disclosure"
 	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/resource"
 	"github.com/aitheater/theater/internal/texts"
 )
 
@@ -49,16 +48,7 @@ func etag(f *pb.Film) (string, error) {
 	editable.Uid, editable.Etag, editable.Revision, editable.Form = "", "", 0, 0
 	editable.CreateTime, editable.UpdateTime, editable.FirstPublishTime = nil, nil, nil
 	editable.Awards, editable.Stats = nil, nil
-	return fingerprint(editable)
-}
-
-func fingerprint(m proto.Message) (string, error) {
-	wire, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(wire)
-	return base64.RawURLEncoding.EncodeToString(sum[:16]), nil
+	return resource.Fingerprint(editable)
 }
 
 // transition changes a film's state, or says why it may not.

@@ -11,21 +11,21 @@ import (
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
+	"github.com/aitheater/theater/internal/resource"
 	"github.com/aitheater/theater/internal/texts"
 )
 
 func checkGenre(g *pb.Genre) error {
-	c := &checker{}
-	if err := c.schema("genre", g); err != nil {
+	broken, err := resource.Schema("genre", g)
+	if err != nil {
 		return err
 	}
-	c.broken = append(c.broken, texts.Titles("genre.display_names", g.GetDisplayNames())...)
-	return c.err()
+	return append(broken, texts.Titles("genre.display_names", g.GetDisplayNames())...).Err()
 }
 
 // sealGenre stamps a changed genre and gives the change to store; nil when nothing changed.
 func sealGenre(w *changes.Writer, old, g *pb.Genre) (*changes.Change, error) {
-	tag, err := fingerprint(&pb.Genre{Name: g.GetName(), DisplayNames: g.GetDisplayNames(), Children: g.GetChildren()})
+	tag, err := resource.Fingerprint(&pb.Genre{Name: g.GetName(), DisplayNames: g.GetDisplayNames(), Children: g.GetChildren()})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func spelled(slug string) *pb.Genre {
 
 // CreateGenre implements pb.CatalogServiceServer.
 func (s *Service) CreateGenre(ctx context.Context, req *pb.CreateGenreRequest) (*pb.Genre, error) {
-	name, err := newName(genrePrefix, "genre_id", req.GetGenreId(), "genre.name", req.GetGenre().GetName())
+	name, err := resource.NewName(genrePrefix, "genre_id", req.GetGenreId(), "genre.name", req.GetGenre().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *Service) CreateGenre(ctx context.Context, req *pb.CreateGenreRequest) (
 // UpdateGenre implements pb.CatalogServiceServer.
 func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (*pb.Genre, error) {
 	name := req.GetGenre().GetName()
-	if err := checkName("genre.name", genrePrefix, name); err != nil {
+	if err := resource.CheckName("genre.name", genrePrefix, name); err != nil {
 		return nil, err
 	}
 	mask, err := masks.Parse("update_mask", req.GetUpdateMask(), &pb.Genre{})
@@ -105,7 +105,7 @@ func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (
 		if err := proto.Unmarshal(r.Body, old); err != nil {
 			return nil, err
 		}
-		if err := checkEtag(name, req.GetGenre().GetEtag(), old.GetEtag()); err != nil {
+		if err := resource.CheckEtag(name, req.GetGenre().GetEtag(), old.GetEtag()); err != nil {
 			return nil, err
 		}
 		g, sent := proto.CloneOf(old), proto.CloneOf(req.GetGenre())
@@ -126,23 +126,6 @@ func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (
 
 // ListGenres implements pb.CatalogServiceServer.
 func (s *Service) ListGenres(_ context.Context, req *pb.ListGenresRequest) (*pb.ListGenresResponse, error) {
-	bind := &pb.ListGenresRequest{}
-	size, from, err := s.openPage("ListGenres", req, bind)
-	if err != nil {
-		return nil, err
-	}
-	genres := s.shelf.Current().Genres()
-	if req.GetPageToken() == "" {
-		from.Total = int32(len(genres))
-	}
-	genres = genres[min(from.start(func(i int) string { return genres[i].GetName() }, len(genres)), len(genres)):]
-	resp := &pb.ListGenresResponse{TotalSize: from.Total}
-	if len(genres) > size {
-		from.Offset += size
-		from.Last = genres[size-1].GetName()
-		genres = genres[:size]
-		resp.NextPageToken, err = s.sealPage("ListGenres", from, bind)
-	}
-	resp.Genres = genres
-	return resp, err
+	genres, next, total, err := resource.Page(s.keys, serviceName+"ListGenres", req, s.shelf.Current().Genres(), (*pb.Genre).GetName)
+	return &pb.ListGenresResponse{Genres: genres, NextPageToken: next, TotalSize: total}, err
 }

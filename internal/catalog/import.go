@@ -16,6 +16,7 @@ import (
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
+	"github.com/aitheater/theater/internal/resource"
 )
 
 // maxBatch is how many films one message of ImportFilms may hold.
@@ -109,7 +110,7 @@ func (b *batch) load() error {
 	names := make([]string, 0, len(b.req.GetFilms()))
 	films := slices.Clone(b.req.GetFilms())
 	for _, sent := range b.req.GetFilms() {
-		if checkName("", filmPrefix, sent.GetName()) == nil {
+		if resource.CheckName("", filmPrefix, sent.GetName()) == nil {
 			names = append(names, sent.GetName())
 		}
 	}
@@ -133,7 +134,7 @@ func (b *batch) load() error {
 // one stores one film, or says as a fault why not.
 func (b *batch) one(sent *pb.Film) (*pb.ImportResult, error) {
 	name := sent.GetName()
-	if err := checkName("film.name", filmPrefix, name); err != nil {
+	if err := resource.CheckName("film.name", filmPrefix, name); err != nil {
 		return nil, err
 	}
 	old := b.films[name]
@@ -141,7 +142,7 @@ func (b *batch) one(sent *pb.Film) (*pb.ImportResult, error) {
 	if old == nil {
 		f = newFilm(name, sent)
 	} else {
-		if err := checkEtag(name, sent.GetEtag(), old.GetEtag()); err != nil {
+		if err := resource.CheckEtag(name, sent.GetEtag(), old.GetEtag()); err != nil {
 			return nil, err
 		}
 		f = b.merge(old, sent)

@@ -9,11 +9,16 @@ import (
 	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
+	"github.com/aitheater/theater/internal/resource"
 	"github.com/aitheater/theater/internal/shelf"
 	"github.com/aitheater/theater/internal/sqldb"
 )
 
-const serviceName = "theater.v1.CatalogService/"
+const (
+	serviceName = "theater.v1.CatalogService/"
+	filmPrefix  = "films/"
+	genrePrefix = "genres/"
+)
 
 // Service is CatalogService.
 type Service struct {
@@ -63,7 +68,7 @@ func (v vocabulary) learn(w *changes.Writer, films ...*pb.Film) error {
 	var names []string
 	for _, f := range films {
 		for _, slug := range f.GetGenres() {
-			if _, asked := v[slug]; !asked && idForm.MatchString(slug) {
+			if _, asked := v[slug]; !asked && resource.IsID(slug) {
 				v[slug] = nil
 				names = append(names, genrePrefix+slug)
 			}

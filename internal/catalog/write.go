@@ -11,6 +11,7 @@ import (
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
+	"github.com/aitheater/theater/internal/resource"
 	"github.com/aitheater/theater/internal/texts"
 )
 
@@ -19,7 +20,7 @@ const confirmWithin = time.Second
 
 // CreateFilm implements pb.CatalogServiceServer.
 func (s *Service) CreateFilm(ctx context.Context, req *pb.CreateFilmRequest) (*pb.Film, error) {
-	name, err := newName(filmPrefix, "film_id", req.GetFilmId(), "film.name", req.GetFilm().GetName())
+	name, err := resource.NewName(filmPrefix, "film_id", req.GetFilmId(), "film.name", req.GetFilm().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func newFilm(name string, sent *pb.Film) *pb.Film {
 
 // UpdateFilm implements pb.CatalogServiceServer.
 func (s *Service) UpdateFilm(ctx context.Context, req *pb.UpdateFilmRequest) (*pb.Film, error) {
-	if err := checkName("film.name", filmPrefix, req.GetFilm().GetName()); err != nil {
+	if err := resource.CheckName("film.name", filmPrefix, req.GetFilm().GetName()); err != nil {
 		return nil, err
 	}
 	mask, err := masks.Parse("update_mask", req.GetUpdateMask(), &pb.Film{})
@@ -84,12 +85,12 @@ func (s *Service) UpdateFilm(ctx context.Context, req *pb.UpdateFilmRequest) (*p
 func (s *Service) UpdateLocalization(ctx context.Context, req *pb.UpdateLocalizationRequest) (*pb.Film, error) {
 	c := &checker{}
 	if !texts.WellFormed(req.GetLanguage()) {
-		c.add("language", "must be a well-formed BCP-47 language tag")
+		c.Add("language", "must be a well-formed BCP-47 language tag")
 	}
 	if req.GetLocalization() != nil {
 		c.localization("localization", req.GetLocalization())
 	}
-	if err := c.err(); err != nil {
+	if err := c.Err(); err != nil {
 		return nil, err
 	}
 	return s.edit(ctx, call(ctx, "UpdateLocalization", req), req, edit{path: "film", change: func(f *pb.Film, _ time.Time) error {
@@ -157,7 +158,7 @@ type target interface {
 
 // edit runs one change of one film as one write.
 func (s *Service) edit(ctx context.Context, c changes.Call, of target, e edit) (*pb.Film, error) {
-	if err := checkName("name", filmPrefix, of.GetName()); err != nil {
+	if err := resource.CheckName("name", filmPrefix, of.GetName()); err != nil {
 		return nil, err
 	}
 	film, _, err := changes.Write(ctx, s.log, c, func(w *changes.Writer) (*pb.Film, error) {
@@ -172,7 +173,7 @@ func (s *Service) edit(ctx context.Context, c changes.Call, of target, e edit) (
 
 // TakeDownFilm implements pb.CatalogServiceServer.
 func (s *Service) TakeDownFilm(ctx context.Context, req *pb.TakeDownFilmRequest) (*pb.TakeDownFilmResponse, error) {
-	if err := checkName("name", filmPrefix, req.GetName()); err != nil {
+	if err := resource.CheckName("name", filmPrefix, req.GetName()); err != nil {
 		return nil, err
 	}
 	if rule := texts.Body(req.GetReason()); rule != "" {

@@ -21,6 +21,8 @@ const (
 type Position struct {
 	// Last is the name of the last item given.
 	Last string `json:"l,omitempty"`
+	// Revision is that of the last item, where a list is ordered by what edits change.
+	Revision int64 `json:"r,omitempty"`
 	// Offset is how many items were given, for when Last is gone.
 	Offset int `json:"o,omitempty"`
 	// Total is how many items matched when the chain began.
