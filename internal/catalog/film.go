@@ -28,17 +28,8 @@ func derive(f *pb.Film) {
 		f.Form = pb.Film_SHORT
 	}
 	if p := f.GetProvenance(); p != nil {
-		p.DigitalSourceType = sourceType(p.GetDigitalSourceType())
+		p.DigitalSourceType = disclosure.NormalizeSourceType(p.GetDigitalSourceType())
 	}
-}
-
-// sourceType gives the http form of an IPTC digital source type, which is the one the
-// vocabulary defines; anything else is kept as it is.
-func sourceType(s string) string {
-	if rest, ok := strings.CutPrefix(s, "https://cv.iptc.org/newscodes/digitalsourcetype/"); ok {
-		return "http://cv.iptc.org/newscodes/digitalsourcetype/" + rest
-	}
-	return s
 }
 
 // etag is the fingerprint of the editable fields and the state. Counts and awards change on

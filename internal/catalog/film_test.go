@@ -40,7 +40,9 @@ func TestSourceTypeIsWrittenAsHTTP(t *testing.T) {
 		"":                         "",
 		"https://example.org/mine": "https://example.org/mine",
 	} {
-		assert.Equal(t, want, sourceType(in))
+		f := &pb.Film{Provenance: &pb.Provenance{DigitalSourceType: in}}
+		derive(f)
+		assert.Equal(t, want, f.Provenance.DigitalSourceType)
 	}
 }
 

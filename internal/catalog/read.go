@@ -75,7 +75,8 @@ func (s *Service) ListFilms(_ context.Context, req *pb.ListFilmsRequest) (*pb.Li
 	if req.GetPageToken() == "" {
 		from.Total = int32(len(slots))
 	}
-	slots = slots[min(start(now, slots, order, req.GetOrderBy() != "", at, from), len(slots)):]
+	begin := min(start(now, slots, order, req.GetOrderBy() != "", at, from), len(slots))
+	slots = slots[begin:]
 	resp := &pb.ListFilmsResponse{TotalSize: from.Total}
 	for _, slot := range slots[:min(size, len(slots))] {
 		resp.Films = append(resp.Films, film(now, now.At(slot), req.GetView()))
@@ -83,7 +84,7 @@ func (s *Service) ListFilms(_ context.Context, req *pb.ListFilmsRequest) (*pb.Li
 	if len(slots) > size {
 		last := now.At(slots[size-1])
 		resp.NextPageToken, err = resource.SealPage(s.keys, method, req,
-			resource.Position{Last: last.Name, Revision: last.Revision, Offset: from.Offset + size, Total: from.Total})
+			resource.Position{Last: last.Name, Revision: last.Revision, Offset: begin + size, Total: from.Total})
 	}
 	return resp, err
 }
@@ -103,7 +104,7 @@ func start(now *shelf.Snapshot, slots []uint32, order *shelf.Order, byKeys bool,
 	i := slices.Index(slots, last.Slot)
 	switch moved := byKeys && last.Revision != from.Revision; {
 	case i < 0 && moved:
-		return from.Offset - 1
+		return max(from.Offset-1, 0)
 	case moved:
 		return from.Offset
 	case i >= 0:

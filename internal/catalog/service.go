@@ -105,8 +105,9 @@ func loadFilm(w *changes.Writer, name string) (*pb.Film, error) {
 	return f, proto.Unmarshal(r.Body, f)
 }
 
-// withStats adds the film's counts as of now.
+// withStats adds the film's counts as of now, none for a film that is new.
 func (s *Service) withStats(f *pb.Film) *pb.Film {
+	f.Stats = &pb.FilmStats{}
 	now := s.shelf.Current()
 	if slot, ok := now.Slot(f.GetName()); ok {
 		f.Stats = now.Stats(slot)
