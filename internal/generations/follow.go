@@ -28,15 +28,15 @@ func (s *Store) Run(ctx context.Context, ready chan<- struct{}) error {
 	defer listeners.Wait()
 	var asked, scrubbed time.Time
 	asked = time.Now()
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(s.every.poll)
 	defer tick.Stop()
 	for {
 		healthy := s.poll(ctx)
-		if s.leading() && s.breaker.IsClosed() && (s.behind.Load() || time.Since(scrubbed) > scrubEvery) {
+		if s.leading() && s.breaker.IsClosed() && (s.behind.Load() || time.Since(scrubbed) > s.every.scrub) {
 			scrubbed = time.Now()
 			s.scrub(ctx)
 		}
-		if since := time.Since(asked); since > sqlEvery || !healthy && since > sqlDown {
+		if since := time.Since(asked); since > s.every.sql || !healthy && since > s.every.sqlDown {
 			asked = time.Now()
 			if err := s.loadSQL(ctx); err != nil && ctx.Err() == nil {
 				slog.WarnContext(ctx, "the ranked lists cannot be read from SQL; the last ones go on", "error", err)

@@ -30,20 +30,27 @@ const (
 	// the lists are many and long, each is replaced less often.
 	budget = 512 << 20
 
-	pollEvery   = time.Second
-	scrubEvery  = 15 * time.Second
 	pollTimeout = 500 * time.Millisecond
 	bulkTimeout = 2 * time.Second
 	askTimeout  = 60 * time.Millisecond
 	// goneFor is how long a list that Redis did not have is not asked for again.
 	goneFor = 10 * time.Second
-	// sqlEvery is how often SQL is asked whether Redis withholds something, sqlDown how often
-	// while Redis does not answer, is empty, or holds what is not ours.
-	sqlEvery = 20 * time.Second
-	sqlDown  = 5 * time.Second
 	// leadFor is how long after its last publication a process repairs Redis.
 	leadFor = time.Minute
 )
+
+// cadence is how often Run does what; tests are in more of a hurry.
+type cadence struct {
+	// poll is how often the index in Redis is read, and how long the breaker stays open.
+	poll time.Duration
+	// scrub is how often the leader reads back what Redis holds.
+	scrub time.Duration
+	// sql is how often SQL is asked whether Redis withholds something, sqlDown how often while
+	// Redis does not answer, is empty, or holds what is not ours.
+	sql, sqlDown time.Duration
+}
+
+var usual = cadence{poll: time.Second, scrub: 15 * time.Second, sql: 20 * time.Second, sqlDown: 5 * time.Second}
 
 // Entry is one place of a list, best first.
 type Entry struct {
@@ -96,6 +103,7 @@ type Store struct {
 	client redis.UniversalClient
 	secret []byte
 	prefix string // of every key in Redis
+	every  cadence
 
 	latest  atomic.Pointer[map[id]*List] // swapped whole
 	onStats func(map[string]*pb.FilmStats)
@@ -126,11 +134,12 @@ func New(db *sqldb.DB, client redis.UniversalClient, keys *auth.Keys) *Store {
 		client:  client,
 		secret:  keys.Derive("generations", 32),
 		prefix:  "theater:" + db.StoreID() + ":",
+		every:   usual,
 		current: map[id]*item{},
 		kept:    map[int64]*item{},
 		gone:    map[int64]time.Time{},
 		names:   map[string]string{},
-		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(3).WithDelay(pollEvery).Build(),
+		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(3).WithDelay(usual.poll).Build(),
 		wake:    make(chan struct{}, 1),
 		onStats: func(map[string]*pb.FilmStats) {},
 	}

@@ -1,0 +1,245 @@
+package generations
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/aitheater/theater/internal/theatertest"
+)
+
+// TestP9_ListsSurviveRedisTrouble breaks Redis in every way of P9, five times each, while two
+// replicas serve and the leader publishes: every read succeeds with a list that was really
+// published, no read waits longer than it may for Redis, no replica ever goes back, and
+// afterwards Redis holds again what it should.
+func TestP9_ListsSurviveRedisTrouble(t *testing.T) {
+	faults := map[string]func(t *testing.T, f *faultScene){
+		"flushed": func(t *testing.T, f *faultScene) { require.NoError(t, f.client.FlushAll(t.Context()).Err()) },
+		"killed":  func(t *testing.T, f *faultScene) { f.server.Kill(); f.serve(300 * time.Millisecond); f.server.Start(t) },
+		"paused": func(t *testing.T, f *faultScene) {
+			f.server.Pause()
+			f.serve(800 * time.Millisecond)
+			f.server.Resume()
+		},
+		"slow": func(t *testing.T, f *faultScene) {
+			f.proxy.Delay(300 * time.Millisecond)
+			f.serve(time.Second)
+			f.proxy.Heal()
+		},
+		"black hole": func(t *testing.T, f *faultScene) {
+			f.proxy.BlackHole()
+			f.serve(800 * time.Millisecond)
+			f.proxy.Heal()
+		},
+		"connections":  func(t *testing.T, f *faultScene) { f.proxy.Reset() },
+		"garbled line": func(t *testing.T, f *faultScene) { f.proxy.Corrupt(); f.serve(500 * time.Millisecond); f.proxy.Heal() },
+		"full": func(t *testing.T, f *faultScene) {
+			require.NoError(t, f.client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+			f.serve(500 * time.Millisecond)
+			require.NoError(t, f.client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+		},
+		"wrong types": func(t *testing.T, f *faultScene) {
+			poison(t, f.client, f.leader, func(key string) error {
+				f.client.Del(t.Context(), key)
+				return f.client.LPush(t.Context(), key, "x").Err()
+			})
+		},
+		"foreign bytes": func(t *testing.T, f *faultScene) {
+			poison(t, f.client, f.leader, func(key string) error { return f.client.Set(t.Context(), key, "ATGN\x01L nonsense", 0).Err() })
+		},
+		"truncated": func(t *testing.T, f *faultScene) {
+			poison(t, f.client, f.leader, func(key string) error {
+				v, err := f.client.Get(t.Context(), key).Result()
+				if err != nil {
+					return err
+				}
+				return f.client.Set(t.Context(), key, v[:len(v)/2], 0).Err()
+			})
+		},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			f := newFaultScene(t)
+			for range 5 {
+				f.serve(20 * time.Millisecond)
+				fault(t, f)
+				f.recovered()
+			}
+			f.stop()
+		})
+	}
+}
+
+type faultScene struct {
+	t               *testing.T
+	x               *theater
+	server          *theatertest.Server
+	proxy           *theatertest.Proxy
+	client          *redis.Client // straight to the server
+	leader, replica *Store
+	stopReads       func()
+	reads           atomic.Int64
+	worst           atomic.Int64 // nanoseconds
+	published       atomic.Int64
+}
+
+func newFaultScene(t *testing.T) *faultScene {
+	f := &faultScene{t: t, x: newTheater(t, theatertest.SQLite(t)), server: theatertest.NewRedis(t)}
+	f.proxy = theatertest.NewProxy(t, f.server.Addr)
+	url := f.proxy.URL(f.server.URL)
+	f.client = theatertest.RedisClient(f.server.URL)
+	t.Cleanup(func() { f.client.Close() })
+	f.leader, f.replica = f.x.replica(url), f.x.replica(url)
+	f.publish()
+	sees(t, f.replica, "hot", "US", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for _, s := range []*Store{f.leader, f.replica} {
+		readers.Go(func() { f.read(ctx, s) })
+	}
+	f.stopReads = func() { cancel(); readers.Wait() }
+	t.Cleanup(f.stopReads)
+	return f
+}
+
+// publish makes generation n, whose only film is "n<n>".
+func (f *faultScene) publish() {
+	n := f.published.Load() + 1
+	fresh := f.x.publish(f.leader, chart("hot", "US", fmt.Sprint("n", n)))
+	require.Len(f.t, fresh, 1)
+	require.Equal(f.t, n, fresh[0].Number)
+	f.published.Store(n)
+}
+
+// serve goes on publishing for a while.
+func (f *faultScene) serve(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(40 * time.Millisecond) {
+		f.publish()
+	}
+}
+
+// read asks as pages do: for the latest list, and for one a token pins, also for one that never was.
+func (f *faultScene) read(ctx context.Context, s *Store) {
+	last := int64(0)
+	for ctx.Err() == nil {
+		l := s.Latest("charts/hot", "US")
+		if !assert.NotNil(f.t, l) || !assert.GreaterOrEqual(f.t, l.Number, last, "goes back") || !f.right(l) {
+			return
+		}
+		last = l.Number
+		began := time.Now()
+		pinned := s.At(ctx, "charts/hot", "US", max(last-3, 1))
+		absent := s.At(ctx, "charts/hot", "US", 1e9+f.reads.Add(1))
+		took := time.Since(began)
+		if !assert.Nil(f.t, absent) || pinned != nil && !f.right(pinned) {
+			return
+		}
+		for worst := f.worst.Load(); took > time.Duration(worst) && !f.worst.CompareAndSwap(worst, int64(took)); worst = f.worst.Load() {
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (f *faultScene) right(l *List) bool {
+	return assert.Len(f.t, l.Entries, 1) && assert.Equal(f.t, fmt.Sprint("films/n", l.Number), l.Entries[0].Film)
+}
+
+// recovered waits until the replica follows again, and until Redis holds all lists the leader
+// keeps, byte for byte, with an index that names the newest.
+func (f *faultScene) recovered() {
+	f.t.Helper()
+	f.publish()
+	sees(f.t, f.replica, "hot", "US", f.published.Load())
+	var missing string
+	ok := func() bool {
+		if missing = f.leader.Degraded(); missing != "" {
+			return false
+		}
+		f.leader.mu.RLock()
+		var items []*item
+		for _, it := range f.leader.kept {
+			items = append(items, it)
+		}
+		f.leader.mu.RUnlock()
+		for _, it := range items {
+			key := f.leader.redisKey(it.key, it.number)
+			got, err := f.client.Get(f.t.Context(), key).Result()
+			if err != nil || got != string(f.leader.blobAgain(it)) {
+				missing = key
+				return false
+			}
+		}
+		x, err := f.leader.readIndex(f.t.Context())
+		missing = "index"
+		return err == nil && x != nil && x.number == f.leader.number
+	}
+	if !assert.Eventually(f.t, ok, 10*time.Second, 20*time.Millisecond) {
+		require.Fail(f.t, "Redis is not mended: "+missing)
+	}
+	eventually(f.t, "the replica says that all is well", func() bool { return f.replica.Degraded() == "" })
+}
+
+func (f *faultScene) stop() {
+	f.stopReads()
+	f.t.Logf("%d reads, %d generations, the longest wait for two lists %s", f.reads.Load(), f.published.Load(), time.Duration(f.worst.Load()).Round(time.Millisecond))
+	// Two lists are asked for, of which one may be in memory; the rest is the machine's.
+	assert.Less(f.t, time.Duration(f.worst.Load()), 2*askTimeout+150*time.Millisecond)
+	assert.Greater(f.t, f.reads.Load(), int64(100))
+}
+
+func TestFailOverToAnOlderReplicaIsNoWayBack(t *testing.T) {
+	x := newTheater(t, theatertest.SQLite(t))
+	primary, standby := theatertest.NewRedis(t), theatertest.NewRedis(t)
+	leaderLine, replicaLine := theatertest.NewProxy(t, primary.Addr), theatertest.NewProxy(t, primary.Addr)
+	leader := x.replica(leaderLine.URL(primary.URL))
+	replica := x.replica(replicaLine.URL(primary.URL))
+	x.publish(leader, chart("hot", "US", "old"))
+
+	second := theatertest.RedisClient(standby.URL)
+	defer second.Close()
+	host, port, _ := strings.Cut(primary.Addr, ":")
+	require.NoError(t, second.SlaveOf(t.Context(), host, port).Err())
+	eventually(t, "the standby has copied", func() bool {
+		n, err := second.DBSize(t.Context()).Result()
+		return err == nil && n == 2
+	})
+	require.NoError(t, second.SlaveOf(t.Context(), "no", "one").Err()) // it lags from here on
+	x.publish(leader, chart("hot", "US", "new"))
+	sees(t, replica, "hot", "US", 2)
+
+	// The standby takes over: to our clients it is the same server with yesterday's data.
+	first := theatertest.RedisClient(primary.URL)
+	defer first.Close()
+	copyAll(t, second, first)
+	x.publish(leader, chart("hot", "US", "new")) // the leader's next cycle; nothing is new
+	eventually(t, "the leader mends it", func() bool {
+		index, err := leader.readIndex(t.Context())
+		return err == nil && index != nil && index.number == 2
+	})
+	for _, s := range []*Store{leader, replica, x.replica(primary.URL)} {
+		assert.Equal(t, "films/new", s.Latest("charts/hot", "US").Entries[0].Film)
+	}
+}
+
+// copyAll makes to hold what from holds.
+func copyAll(t *testing.T, from, to *redis.Client) {
+	t.Helper()
+	keys, err := from.Keys(t.Context(), "*").Result()
+	require.NoError(t, err)
+	_, err = to.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+		p.FlushAll(t.Context())
+		for _, key := range keys {
+			p.Set(t.Context(), key, from.Get(t.Context(), key).Val(), time.Hour)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
