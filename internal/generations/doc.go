@@ -33,14 +33,15 @@
 //
 // # Memory
 //
-// A list takes 40 bytes an entry in memory (names are shared between lists) and about 20 bytes
-// plus the film's id an entry in Redis; at most 16,384 entries. All lists of the last 16 minutes
-// together are held to 512 MiB in each replica's memory by replacing each list less often when
-// they are many: every (16 min × size of the current lists / 512 MiB). With 300 lists of 3,000
-// entries (36 MB) that is 65 s; with 60 such lists it does not come into play at the leader's 10 s
-// until 13 s. Redis keeps them 20 minutes instead of 16: its worst case is 512 MiB × 20/16 × (20 +
-// id bytes)/40, which is 640 MiB for ids of 20 bytes, plus one copy of the films' counts
-// (about 40 bytes a film). An embedded Redis lives in the same process and counts twice.
+// A list takes 40 bytes an entry in memory (names are shared between lists) and up to 24 bytes
+// plus the film's id an entry in Redis, its allocator included; at most 16,384 entries. All lists
+// of the last 16 minutes together are held to 512 MiB in each replica's memory by replacing each
+// list less often when they are many: every (16 min × size of the current lists / 512 MiB). With
+// 300 lists of 3,000 entries (36 MB) that is every 65 s, with 40 such lists every 9 s, which
+// is less than the leader's own pause. Redis keeps them 20 minutes instead of 16: its worst case is
+// 512 MiB × 20/16 × (24 + id bytes)/40, which is 704 MiB for ids of 20 bytes, plus one copy of the
+// films' counts (about 40 bytes a film). An embedded Redis lives in the same process and counts
+// twice.
 //
 // # Why
 //
@@ -57,6 +58,5 @@
 //   - A token that carries the list: too long, and a client could keep it for ever.
 //   - Trusting expiry and replication alone after a fail-over: a lagging replica would serve
 //     yesterday's list under today's number.
-//   - Compressing blobs: scores and ids hardly shrink, and it cost more CPU than the network
-//     it saved.
+//   - Compressing blobs: scores hardly shrink, and every replica would pay for it.
 package generations

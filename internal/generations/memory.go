@@ -158,5 +158,9 @@ func (s *Store) interval() time.Duration {
 			bytes += it.bytes()
 		}
 	}
-	return time.Duration(float64(keepFor) * float64(bytes) / budget)
+	pace := time.Duration(float64(keepFor) * float64(bytes) / budget)
+	if pace < time.Second {
+		return 0 // no leader is so quick
+	}
+	return pace
 }
