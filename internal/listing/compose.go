@@ -155,7 +155,7 @@ func (c *composer) chartSource(src *pb.ChartSource, f sieve, at *cursor, first b
 		f.minForm = pb.Film_FEATURE
 	}
 	if list != nil {
-		at.number, at.world = list.Number, list.Market == generations.World
+		at.number = list.Number
 	}
 	return c.rankings.walk(c.g, list, f, int(at.pos)), nil
 }

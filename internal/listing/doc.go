@@ -20,9 +20,6 @@
 // everything else a further page needs. A page found under (arguments, viewer, token) was made
 // by opening that very token for those very arguments, so nothing is believed unchecked.
 //
-// Why a kept page lives a minute at most: some of what a card says depends on the time though
-// the gate's verdict does not ("leaves within 30 days", rules that come into force).
-//
 // Why a place in a section's chain is the place, pins included: a pin holds a film at a place,
 // and a list whose numbers jump would say what the editors moved. A film pinned to a chart's
 // third place shows rank 3.

@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -26,7 +27,7 @@ type glance struct {
 // look begins a glance over the current snapshot.
 func (s *Service) look(v *pb.Viewer) *glance {
 	now := s.Clock.Now()
-	return &glance{versions: s.Shelf, snap: s.Shelf.Current(), viewer: shelf.NewViewer(v), now: now, edge: now.Add(maxPageLife).UnixMicro()}
+	return &glance{versions: s.Shelf, snap: s.Shelf.Current(), viewer: shelf.NewViewer(v), now: now, edge: math.MaxInt64}
 }
 
 // entry gives the film in a slot, nil when there is none, and notes that it was looked at.

@@ -3,6 +3,7 @@ package listing
 import (
 	"context"
 	"log/slog"
+	"math"
 	"regexp"
 	"time"
 
@@ -37,9 +38,14 @@ func (s *Service) getHome(ctx context.Context, req *pb.GetHomeRequest) (Reply, e
 	}
 	k := keyOf(homeMethod, pageOf(req.GetPage(), v), v)
 	k.size, k.sections = cards, sections
-	revision := s.Shelf.Current().Revision()
+	snap := s.Shelf.Current()
 	if p := s.kept(ctx, k); p != nil {
-		return s.pages.revise(k, p, revision), nil
+		if next := p.revised(snap); next == p {
+			return p, nil
+		} else if next != nil {
+			s.pages.cache.Set(k, next)
+			return next, nil
+		}
 	}
 	g := s.look(v)
 	c := s.composer(ctx, g)
@@ -48,12 +54,11 @@ func (s *Service) getHome(ctx context.Context, req *pb.GetHomeRequest) (Reply, e
 		return nil, err
 	}
 	p := &page{
-		wire:     appendInt(wire, 2, g.snap.Revision()),
-		body:     len(wire),
-		revision: g.snap.Revision(),
-		origins:  c.origins,
-		rules:    c.rules,
-		decode:   func() proto.Message { return new(pb.GetHomeResponse) },
+		wire:    appendInt(wire, 2, g.snap.Revision()),
+		body:    len(wire),
+		origins: c.origins,
+		rules:   c.rules,
+		decode:  func() proto.Message { return new(pb.GetHomeResponse) },
 	}
 	s.keep(ctx, k, g, p)
 	return p, nil
@@ -225,7 +230,7 @@ func (s *Service) ComposeHome(snap *shelf.Snapshot, lists func(chart, market str
 	if err != nil {
 		return nil, err
 	}
-	g := &glance{snap: snap, viewer: shelf.NewViewer(v), now: at, edge: at.Add(maxPageLife).UnixMicro()}
+	g := &glance{snap: snap, viewer: shelf.NewViewer(v), now: at, edge: math.MaxInt64}
 	c := s.composer(context.Background(), g)
 	c.list = func(chart string, _ cursor, _ bool) (*generations.List, error) {
 		return lists(chart, v.GetMarket()), nil

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/maypok86/otter/v2"
 	"go.opentelemetry.io/otel/attribute"
@@ -17,12 +16,8 @@ import (
 	"github.com/aitheater/theater/internal/shelf"
 )
 
-const (
-	// maxPageBytes bounds what all kept pages weigh together.
-	maxPageBytes = 128 << 20
-	// maxPageLife is how long a page is kept although nothing it noted has changed.
-	maxPageLife = time.Minute
-)
+// maxPageBytes bounds what all kept pages weigh together.
+const maxPageBytes = 128 << 20
 
 // key is everything an answer depends on that the client and its credentials decide.
 type key struct {
@@ -92,13 +87,12 @@ type page struct {
 	title   *title
 	edge    int64 // microseconds since 1970: from then on it is not served
 	editor  int64 // editorial revision
-	slots   uint32
-	unknown bool // a film was named that the shelf did not have among its slots
-
-	// body is where the field revision begins in a home page, whose end it is: that number moves
-	// with every write, the page does not.
-	body     int
+	unknown bool  // a film was named that is not in the catalogue
+	// revision is what the page was made from, or was found right at since. The field revision
+	// of a home page begins at body and is its end: that number moves with every write, the page
+	// does not.
 	revision int64
+	body     int
 }
 
 // title is what a title page depends on beside its film.
@@ -119,9 +113,8 @@ func (p *page) Message() (proto.Message, error) {
 
 // pages keeps encoded answers, bounded by their bytes.
 type pages struct {
-	cache *otter.Cache[key, *page]
-	// hits and misses are counted for the tests of the cache itself.
-	misses atomic.Int64
+	cache  *otter.Cache[key, *page]
+	misses atomic.Int64 // pages made
 }
 
 func newPages() *pages {
@@ -149,7 +142,7 @@ func (s *Service) kept(ctx context.Context, k key) *page {
 func (s *Service) keep(ctx context.Context, k key, g *glance, p *page) {
 	s.link(ctx, p, false)
 	p.seen, p.unknown, p.edge = g.seen, g.unknown, g.edge
-	p.editor, p.slots = g.snap.EditorialRevision(), g.snap.Slots()
+	p.editor, p.revision = g.snap.EditorialRevision(), g.snap.Revision()
 	if s.Shelf.Current() == g.snap {
 		s.pages.cache.Set(k, p)
 	}
@@ -162,7 +155,7 @@ func (s *Service) fresh(p *page, market string) bool {
 		return false
 	}
 	snap := s.Shelf.Current()
-	if snap.EditorialRevision() != p.editor || p.unknown && snap.Slots() != p.slots {
+	if snap.EditorialRevision() != p.editor || p.unknown && snap.Revision() != p.revision {
 		return false
 	}
 	for i := range p.origins {
@@ -181,16 +174,31 @@ func (s *Service) fresh(p *page, market string) bool {
 	return unchanged(s.Shelf, p.seen)
 }
 
-// revise gives a page with another revision at its end.
-func (s *pages) revise(k key, p *page, revision int64) *page {
-	if p.revision >= revision {
+// revised gives a home page with the snapshot's revision at its end; nil when a film of it
+// is newer in the snapshot.
+func (p *page) revised(snap *shelf.Snapshot) *page {
+	if p.revision >= snap.Revision() {
 		return p
 	}
+	if !older(snap, p.seen, p.revision) {
+		return nil
+	}
 	next := *p
-	next.revision = revision
-	next.wire = appendInt(append(make([]byte, 0, p.body+16), p.wire[:p.body]...), 2, revision)
-	s.cache.Set(k, &next)
+	next.revision = snap.Revision()
+	next.wire = appendInt(append(make([]byte, 0, p.body+16), p.wire[:p.body]...), 2, next.revision)
 	return &next
+}
+
+// older reports whether no film looked at has changed after a revision. It says more than
+// versions do, which follow the snapshot by a moment: they tell that an answer may still be
+// given now, this tells that it is the snapshot's.
+func older(snap *shelf.Snapshot, seen []stamp, revision int64) bool {
+	for i := range seen {
+		if e := snap.At(seen[i].slot); e == nil || e.Revision > revision {
+			return false
+		}
+	}
+	return true
 }
 
 // unchanged reports whether all films are as they were looked at.

@@ -70,7 +70,7 @@ func (s *Service) rankedPage(ctx context.Context, g *glance, req *pb.ListRankedF
 		enc.rankedFilm(1, p)
 	}
 	if _, more := w.next(); more {
-		at.number, at.world = list.Number, list.Market == generations.World
+		at.number = list.Number
 		enc.out = appendText(enc.out, 2, s.seal(rankedMethod, at, bound))
 	}
 	enc.out = appendGeneration(enc.out, 3, list)
@@ -105,7 +105,7 @@ func (s *Service) listFor(ctx context.Context, chart, market string, at cursor, 
 	if first {
 		return s.Generations.Latest(chart, market), nil
 	}
-	l := s.Generations.At(ctx, chart, at.market(market), at.number)
+	l := s.Generations.At(ctx, chart, market, at.number)
 	if l == nil {
 		return nil, expired()
 	}

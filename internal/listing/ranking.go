@@ -16,9 +16,9 @@ const noSlot = ^uint32(0)
 // ranking is a list with its films' slots, by raw position.
 type ranking struct {
 	slots []uint32
-	// unknown says that some film had no slot when the shelf had this many.
-	unknown bool
-	known   uint32
+	// unknown says that some film was not on the shelf at the revision.
+	unknown  bool
+	revision int64
 	// ranks holds *visible by audience.
 	ranks sync.Map
 }
@@ -28,16 +28,16 @@ type rankings struct {
 	m sync.Map // weak.Pointer[generations.List] → *ranking
 }
 
-// of gives the slots of a list. The slots of films that came to the shelf after the list are
-// found at the next call.
+// of gives the slots of a list. Films that came to the shelf after it are found with the
+// revision that brings them.
 func (r *rankings) of(l *generations.List, snap *shelf.Snapshot) *ranking {
 	k := weak.Make(l)
 	if v, ok := r.m.Load(k); ok {
-		if have := v.(*ranking); !have.unknown || have.known == snap.Slots() {
+		if have := v.(*ranking); !have.unknown || have.revision == snap.Revision() {
 			return have
 		}
 	}
-	made := &ranking{slots: make([]uint32, len(l.Entries)), known: snap.Slots()}
+	made := &ranking{slots: make([]uint32, len(l.Entries)), revision: snap.Revision()}
 	for i := range l.Entries {
 		slot, ok := snap.Slot(l.Entries[i].Film)
 		if !ok {

@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"math"
 	"sync/atomic"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
@@ -20,6 +21,7 @@ type audience struct {
 type visible struct {
 	rank map[uint32]int32 // by slot, dense from 1
 	glance
+	made int64 // revision
 	// checked is the newest revision at which nothing of it had changed.
 	checked atomic.Int64
 }
@@ -47,9 +49,9 @@ func (s *Service) rank(snap *shelf.Snapshot, v *shelf.Viewer, builtin *pb.Chart,
 	return s.visible(snap, v, a, list).rank[slot]
 }
 
-// visible gives the list as the audience sees it now. A film's change becomes visible with a
-// revision, so that between two revisions there is nothing to compare; a closed gate shows one
-// revision later, which moves numbers and no film.
+// visible gives the list as the audience sees it now. Films change with revisions, so that
+// between two there is nothing to compare; a gate that closes ahead of its revision moves the
+// numbers with it.
 func (s *Service) visible(snap *shelf.Snapshot, v *shelf.Viewer, a audience, list *generations.List) *visible {
 	r := s.rankings.of(list, snap)
 	now := s.Clock.Now()
@@ -59,13 +61,13 @@ func (s *Service) visible(snap *shelf.Snapshot, v *shelf.Viewer, a audience, lis
 			if have.checked.Load() == snap.Revision() {
 				return have
 			}
-			if unchanged(s.Shelf, have.seen) {
+			if older(snap, have.seen, have.made) && unchanged(s.Shelf, have.seen) {
 				have.checked.Store(snap.Revision())
 				return have
 			}
 		}
 	}
-	made := &visible{rank: map[uint32]int32{}, glance: glance{versions: s.Shelf, snap: snap, viewer: v, now: now, edge: now.Add(maxPageLife).UnixMicro()}}
+	made := &visible{made: snap.Revision(), rank: map[uint32]int32{}, glance: glance{versions: s.Shelf, snap: snap, viewer: v, now: now, edge: math.MaxInt64}}
 	w := s.rankings.walk(&made.glance, list, sieve{minForm: a.minForm}, 0)
 	for p, ok := w.next(); ok; p, ok = w.next() {
 		made.rank[p.film.Slot] = int32(len(made.rank) + 1)

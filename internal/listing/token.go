@@ -10,7 +10,6 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/fault"
-	"github.com/aitheater/theater/internal/generations"
 )
 
 // cursor is where a chain stands. All of its numbers have a fixed width in the token, so that
@@ -18,8 +17,6 @@ import (
 type cursor struct {
 	// number is the generation's, or of a section the id of its list of films.
 	number int64
-	// world says that the list is the world's and not the market's own.
-	world bool
 	// pos is the raw position to go on from.
 	pos uint32
 	// given is how many films the chain has given; it is also the last rank.
@@ -35,16 +32,11 @@ type cursor struct {
 	last string
 }
 
-const cursorSize = 8 + 1 + 4 + 4 + 4 + 8
+const cursorSize = 8 + 4 + 4 + 4 + 8
 
 func (c cursor) marshal() []byte {
 	b := make([]byte, 0, cursorSize+len(c.last))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.number))
-	world := byte(0)
-	if c.world {
-		world = 1
-	}
-	b = append(b, world)
 	b = binary.BigEndian.AppendUint32(b, c.pos)
 	b = binary.BigEndian.AppendUint32(b, c.given)
 	b = binary.BigEndian.AppendUint32(b, c.pinned)
@@ -55,16 +47,15 @@ func (c cursor) marshal() []byte {
 // parseCursor is the inverse of marshal. What it is given was sealed by us, perhaps by another
 // version.
 func parseCursor(b []byte) (cursor, error) {
-	if len(b) < cursorSize || b[8] > 1 {
+	if len(b) < cursorSize {
 		return cursor{}, fmt.Errorf("a cursor of %d bytes", len(b))
 	}
 	c := cursor{
 		number: int64(binary.BigEndian.Uint64(b)),
-		world:  b[8] == 1,
-		pos:    binary.BigEndian.Uint32(b[9:]),
-		given:  binary.BigEndian.Uint32(b[13:]),
-		pinned: binary.BigEndian.Uint32(b[17:]),
-		began:  int64(binary.BigEndian.Uint64(b[21:])),
+		pos:    binary.BigEndian.Uint32(b[8:]),
+		given:  binary.BigEndian.Uint32(b[12:]),
+		pinned: binary.BigEndian.Uint32(b[16:]),
+		began:  int64(binary.BigEndian.Uint64(b[20:])),
 		last:   string(b[cursorSize:]),
 	}
 	const most = 1 << 30
@@ -118,14 +109,6 @@ func (s *Service) open(method, token string, bound []byte) (c cursor, first bool
 		return cursor{}, false, bad
 	}
 	return c, false, nil
-}
-
-// market is where the cursor's list was computed for.
-func (c cursor) market(viewer string) string {
-	if c.world {
-		return generations.World
-	}
-	return viewer
 }
 
 func micros(us int64) time.Time { return time.UnixMicro(us).UTC() }
