@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math"
-	"regexp"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -12,6 +11,7 @@ import (
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/generations"
+	"github.com/aitheater/theater/internal/resource"
 	"github.com/aitheater/theater/internal/shelf"
 )
 
@@ -20,8 +20,6 @@ const (
 	sectionMethod = pb.ListingService_ListSectionFilms_FullMethodName
 	maxSections   = 50
 )
-
-var sectionName = regexp.MustCompile(`^sections/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func (s *Service) getHome(ctx context.Context, req *pb.GetHomeRequest) (Reply, error) {
 	v, err := narrow(ctx, req.GetViewer())
@@ -180,8 +178,8 @@ func (s *Service) listSectionFilms(ctx context.Context, req *pb.ListSectionFilms
 
 // sectionPage makes one page of a section.
 func (s *Service) sectionPage(ctx context.Context, g *glance, req *pb.ListSectionFilmsRequest, v *pb.Viewer, size int) (*page, error) {
-	if !sectionName.MatchString(req.GetParent()) {
-		return nil, fault.Invalid("parent", `must be "sections/{section}"`)
+	if err := resource.CheckName("parent", "sections/", req.GetParent()); err != nil {
+		return nil, err
 	}
 	bound, err := bind(req, v)
 	if err != nil {

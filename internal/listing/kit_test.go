@@ -112,8 +112,12 @@ func (h *house) edit(name string, edit func(*pb.Film)) {
 	h.put(f)
 }
 
-func (h *house) takeDown(name string) { h.edit(name, func(f *pb.Film) { f.State = pb.Film_TAKEN_DOWN }) }
-func (h *house) reinstate(name string) { h.edit(name, func(f *pb.Film) { f.State = pb.Film_PUBLISHED }) }
+func (h *house) takeDown(name string) {
+	h.edit(name, func(f *pb.Film) { f.State = pb.Film_TAKEN_DOWN })
+}
+func (h *house) reinstate(name string) {
+	h.edit(name, func(f *pb.Film) { f.State = pb.Film_PUBLISHED })
+}
 
 // withdraw closes the gate ahead of the revision, as a follower that is behind does.
 func (h *house) withdraw(name string) { h.shelf.Withdraw(h.revision+1, []string{name}) }

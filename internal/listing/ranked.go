@@ -2,18 +2,16 @@ package listing
 
 import (
 	"context"
-	"regexp"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/generations"
+	"github.com/aitheater/theater/internal/resource"
 )
 
 const rankedMethod = pb.ListingService_ListRankedFilms_FullMethodName
-
-var chartName = regexp.MustCompile(`^charts/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func (s *Service) listRankedFilms(ctx context.Context, req *pb.ListRankedFilmsRequest) (Reply, error) {
 	v, err := narrow(ctx, req.GetViewer())
@@ -83,8 +81,8 @@ func (s *Service) rankedPage(ctx context.Context, g *glance, req *pb.ListRankedF
 
 // rankedSieve checks what is asked for against the vocabulary, which is the same for everyone.
 func (s *Service) rankedSieve(g *glance, req *pb.ListRankedFilmsRequest) (sieve, error) {
-	if !chartName.MatchString(req.GetChart()) {
-		return sieve{}, fault.Invalid("chart", `must be "charts/{chart}"`)
+	if err := resource.CheckName("chart", "charts/", req.GetChart()); err != nil {
+		return sieve{}, err
 	}
 	chart := s.chart(g.snap, req.GetChart())
 	if chart == nil {
