@@ -15,7 +15,6 @@ import (
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
-	"github.com/aitheater/theater/internal/shelf"
 )
 
 func byHand(films ...string) *pb.Section_Manual {
@@ -255,6 +254,11 @@ func TestP8_SectionsHoldStill(t *testing.T) {
 		before := h.sectionChain(adult, 100, nothing)
 		require.ElementsMatch(t, all, before)
 		down := map[string]bool{}
+		defer func() {
+			for id := range down {
+				h.reinstate("films/" + id)
+			}
+		}()
 		got := h.sectionChain(adult, rapid.Int32Range(1, 20).Draw(t, "size"), func() {
 			switch rapid.IntRange(0, 3).Draw(t, "meanwhile") {
 			case 0:
@@ -278,9 +282,6 @@ func TestP8_SectionsHoldStill(t *testing.T) {
 		}
 		for _, id := range before {
 			require.True(t, seen[id] || down[id], "%s is missing and was not taken down", id)
-		}
-		for id := range down {
-			h.reinstate("films/" + id)
 		}
 	})
 }
@@ -382,9 +383,8 @@ func TestAPreviewOverAnOverlayChangesNothingForViewers(t *testing.T) {
 		require.NoError(t, err)
 		overlay = append(overlay, changes.Resource{Name: m.GetName(), Body: body})
 	}
-	var snap *shelf.Snapshot
-	snap, err := h.shelf.Current().With(overlay)
-	require.NoError(t, err)
+
+	snap := h.shelf.Current().With(h.revision+1, overlay)
 	preview, err := h.ComposeHome(snap, h.Generations.Latest, adult, "home", noon, 0, 0)
 	require.NoError(t, err)
 	assert.Equal(t, "mine: draft a", pageText(preview.GetSections()))

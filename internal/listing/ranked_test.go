@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,7 +40,7 @@ func TestAChartIsFilteredOverTheRawList(t *testing.T) {
 		{"shorts too where the chart takes them", ask("all", adult), "f e d c b a"},
 		{"genre", &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult, Genre: "family"}, "f c"},
 		{"content type", &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult, ContentType: pb.Film_ANIMATION}, "f b"},
-		{"both", &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult, ContentType: pb.Film_ANIMATION, Genre: "drama"}, "f"},
+		{"both", &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult, ContentType: pb.Film_ANIMATION, Genre: "family"}, "f"},
 		{"an empty genre", &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult, Genre: "empty"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -197,6 +196,11 @@ func TestP8_ChainsHoldStill(t *testing.T) {
 		}
 		before := namesOf(h.chain(req, always(100), nothing))
 		down := map[string]bool{}
+		defer func() {
+			for id := range down {
+				h.reinstate("films/" + id)
+			}
+		}()
 		got := h.chain(req,
 			func() int32 { return rapid.Int32Range(1, 30).Draw(t, "size") },
 			func() {
@@ -227,9 +231,6 @@ func TestP8_ChainsHoldStill(t *testing.T) {
 			require.True(t, down[id], "%s is missing and was not taken down", id)
 		}
 		require.Equal(t, len(names), at, "a film that was not in the list, or another order")
-		for id := range down {
-			h.reinstate("films/" + id)
-		}
 	})
 }
 
@@ -247,15 +248,6 @@ func TestP8_AChainGoesOnOnAnotherReplicaAndEndsWithItsGeneration(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, all[20:40], namesOf(n.GetFilms()))
 
-	stranger := newHouse(t)
-	stranger.stock(50)
-	stranger.publish(list("hot", all[:30]...))
-	stranger.publish(list("hot", all[:40]...))
-	_, err = stranger.ListRankedFilms(t.Context(), req)
-	if err == nil {
-		// The stranger's numbers begin anew; one of them may be the token's.
-		require.NotEqual(t, m.GetGeneration().GetNumber(), int64(0))
-	}
 	c := cursor{number: 1 << 40, pos: 20, given: 20}
 	v, err := auth.Narrow(auth.CallerFrom(t.Context()), adult)
 	require.NoError(t, err)
@@ -354,5 +346,4 @@ func TestACursorPastTheEndIsAnEmptyPage(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, m.GetFilms())
 	assert.Empty(t, m.GetNextPageToken())
-	_ = time.Now
 }
