@@ -191,45 +191,59 @@ const (
 	pinCollision = "collision"
 )
 
-// pins gives the pins in force at a time, by place, and takes their films out of the walk.
+// pins gives the pins to be shown of those in force at a time, by place, and takes the films of
+// all that own a place out of the walk.
+//
+// Who owns a place depends on the section and the time alone, not on what this viewer may see
+// at the moment: otherwise a film taken down in the middle of a chain would hand its place,
+// already passed, to a film that then stands nowhere.
 func (c *composer) pins(sec *pb.Section, w *walk, at time.Time) []pin {
 	var out []pin
+	owned, owners := map[int32]bool{}, map[string]bool{}
 	for _, p := range sec.GetPins() {
 		if !c.g.within(p.GetStartTime(), p.GetEndTime(), at) {
 			continue
 		}
-		e, verdict := c.g.named(p.GetFilm())
-		if reason := c.refuse(sec, w, p, e, verdict, out); reason != "" {
-			c.dropped = append(c.dropped, &pb.DroppedPin{Section: sec.GetName(), Film: p.GetFilm(), Position: p.GetPosition(), Reason: reason})
-			continue
+		reason := ""
+		switch {
+		case slices.Contains(sec.GetHiddenFilms(), p.GetFilm()):
+			reason = pinHidden
+		case sec.GetLimit() > 0 && p.GetPosition() > sec.GetLimit():
+			reason = pinPastLimit
+		case owners[p.GetFilm()]:
+			reason = pinDuplicate
+		case owned[p.GetPosition()]:
+			reason = pinCollision
+		default:
+			owned[p.GetPosition()], owners[p.GetFilm()] = true, true
+			var shown pin
+			if shown, reason = c.pin(sec, w, p); reason == "" {
+				out = append(out, shown)
+			}
 		}
-		out = append(out, pin{pick: pick{film: e, verdict: verdict, entry: w.entry(slices.Index(w.slots, e.Slot))}, place: uint32(p.GetPosition())})
-	}
-	for _, p := range out {
-		w.sieve.skip[p.film.Slot] = true
+		if reason != "" {
+			c.dropped = append(c.dropped, &pb.DroppedPin{Section: sec.GetName(), Film: p.GetFilm(), Position: p.GetPosition(), Reason: reason})
+		}
 	}
 	slices.SortFunc(out, func(a, b pin) int { return int(a.place) - int(b.place) })
 	return out
 }
 
-// refuse says why a pin is not shown, "" if it is. Of two that collide the first that can be
-// shown to this viewer stands.
-func (c *composer) refuse(sec *pb.Section, w *walk, p *pb.Pin, e *shelf.Entry, verdict shelf.Verdict, before []pin) string {
-	switch {
-	case e == nil || e.Deleted:
-		return pinMissing
-	case w.sieve.skip[e.Slot]:
-		return pinHidden
-	case sec.GetMinForm() != pb.Film_SHORT && e.Form != pb.Film_FEATURE:
-		return pinShort
-	case verdict == shelf.Hidden:
-		return pinInvisible
-	case sec.GetLimit() > 0 && p.GetPosition() > sec.GetLimit():
-		return pinPastLimit
-	case c.taken[e.Slot] || slices.ContainsFunc(before, func(x pin) bool { return x.film.Slot == e.Slot }):
-		return pinDuplicate
-	case slices.ContainsFunc(before, func(x pin) bool { return x.place == uint32(p.GetPosition()) }):
-		return pinCollision
+// pin takes the film of a pin that owns its place out of the walk, and gives it, or the reason
+// why it is not shown.
+func (c *composer) pin(sec *pb.Section, w *walk, p *pb.Pin) (pin, string) {
+	e, verdict := c.g.named(p.GetFilm())
+	if e == nil || e.Deleted {
+		return pin{}, pinMissing
 	}
-	return ""
+	w.sieve.skip[e.Slot] = true
+	switch {
+	case sec.GetMinForm() != pb.Film_SHORT && e.Form != pb.Film_FEATURE:
+		return pin{}, pinShort
+	case verdict == shelf.Hidden:
+		return pin{}, pinInvisible
+	case c.taken[e.Slot]:
+		return pin{}, pinDuplicate
+	}
+	return pin{pick: pick{film: e, verdict: verdict, entry: w.entry(slices.Index(w.slots, e.Slot))}, place: uint32(p.GetPosition())}, ""
 }

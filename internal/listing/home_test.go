@@ -130,8 +130,8 @@ func TestSections(t *testing.T) {
 		{"pin windows", &pb.Section{Source: byHand("a"), Pins: []*pb.Pin{
 			{Position: 1, Film: "films/b", StartTime: soon}, {Position: 1, Film: "films/c", EndTime: past}, {Position: 1, Film: "films/e", StartTime: past, EndTime: soon}}}, adult, "e a", ""},
 		{"dropped pins", &pb.Section{Source: byHand("a", "b"), Limit: 5, HiddenFilms: []string{"films/c"}, Pins: []*pb.Pin{
-			pin(1, "nowhere"), pin(1, "c"), pin(1, "s"), pin(1, "d"), pin(6, "b"), pin(2, "e"), pin(3, "e"), pin(2, "a")}}, child, "a e b",
-			"nowhere film-missing, c hidden, s short, d not-visible, b past-limit, e duplicate, a collision"},
+			pin(1, "nowhere"), pin(2, "e"), pin(3, "s"), pin(4, "d"), pin(5, "c"), pin(6, "b"), pin(5, "e"), pin(1, "a")}}, child, "a e b",
+			"nowhere film-missing, s short, d not-visible, c hidden, b past-limit, e duplicate, a collision"},
 		{"market", &pb.Section{Source: byHand("a"), Targeting: &pb.Targeting{Markets: []string{"US"}}}, adult, "", ""},
 		{"audience", &pb.Section{Source: byHand("a"), Targeting: &pb.Targeting{Audiences: []pb.Viewer_Audience{pb.Viewer_KIDS}}}, adult, "", ""},
 		{"band", &pb.Section{Source: byHand("a"), Targeting: &pb.Targeting{AgeBands: []pb.Film_AgeBand{pb.Film_AGE_3}}}, child, "", ""},
@@ -193,14 +193,14 @@ func TestAPageWithUniqueFilmsShowsNoneTwice(t *testing.T) {
 	h := newHouse(t)
 	h.put(film("a"), film("b"), film("c"), film("d"))
 	one := &pb.Section{Name: "sections/one", Source: byHand("a", "b", "c")}
-	two := &pb.Section{Name: "sections/two", Source: byHand("a", "b", "c", "d"), Pins: []*pb.Pin{{Position: 2, Film: "films/b"}}}
+	two := &pb.Section{Name: "sections/two", Source: byHand("a", "b", "c", "d"), Pins: []*pb.Pin{{Position: 1, Film: "films/c"}}}
 	h.shelves(false, one, two)
-	assert.Equal(t, "one: a b c; two: a b c d", h.page(home(adult)))
+	assert.Equal(t, "one: a b c; two: c a b d", h.page(home(adult)))
 	h.shelves(true, one, two)
 	assert.Equal(t, "one: a b c; two: d", h.page(home(adult)))
 	req := home(adult)
 	req.CardsPerSection = 1
-	assert.Equal(t, "one: a; two: c", h.page(req)[:12]+"c", "only what is shown is taken")
+	assert.Equal(t, "one: a; two: c", h.page(req), "only what is shown is taken")
 }
 
 func TestSectionLimitCountsShownSections(t *testing.T) {
@@ -237,7 +237,7 @@ func TestASectionGoesOnWhereTheHomePageEnded(t *testing.T) {
 
 func TestP8_SectionsHoldStill(t *testing.T) {
 	h := newHouse(t)
-	all := h.stock(60, func(i int, f *pb.Film) { f.Tags = []string{"in"} })
+	all := h.stock(40, func(i int, f *pb.Film) { f.Tags = []string{"in"} })
 	sources := []*pb.Section{
 		{Source: fromChart("hot")},
 		{Source: fromRule(`tags:"in"`, "title")},
@@ -248,7 +248,7 @@ func TestP8_SectionsHoldStill(t *testing.T) {
 		sec := proto.CloneOf(rapid.SampledFrom(sources).Draw(t, "source"))
 		sec.Name = "sections/mine"
 		for _, id := range rapid.SliceOfNDistinct(rapid.SampledFrom(all), 0, 5, rapid.ID).Draw(t, "pins") {
-			sec.Pins = append(sec.Pins, &pb.Pin{Position: rapid.Int32Range(1, 70).Draw(t, "place"), Film: "films/" + id})
+			sec.Pins = append(sec.Pins, &pb.Pin{Position: rapid.Int32Range(1, 50).Draw(t, "place"), Film: "films/" + id})
 		}
 		h.shelves(false, sec)
 		before := h.sectionChain(adult, 100, nothing)
@@ -259,7 +259,7 @@ func TestP8_SectionsHoldStill(t *testing.T) {
 				h.reinstate("films/" + id)
 			}
 		}()
-		got := h.sectionChain(adult, rapid.Int32Range(1, 20).Draw(t, "size"), func() {
+		got := h.sectionChain(adult, rapid.Int32Range(4, 20).Draw(t, "size"), func() {
 			switch rapid.IntRange(0, 3).Draw(t, "meanwhile") {
 			case 0:
 				h.publish(list("hot", rapid.Permutation(all).Draw(t, "recomputed")...))

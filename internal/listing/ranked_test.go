@@ -202,7 +202,7 @@ func TestP8_ChainsHoldStill(t *testing.T) {
 			}
 		}()
 		got := h.chain(req,
-			func() int32 { return rapid.Int32Range(1, 30).Draw(t, "size") },
+			func() int32 { return rapid.Int32Range(3, 40).Draw(t, "size") },
 			func() {
 				switch rapid.IntRange(0, 4).Draw(t, "meanwhile") {
 				case 0:
