@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -148,14 +147,13 @@ func (s *Server) Addresses() Addresses {
 
 // Serve answers until ctx ends, then stops in order: health goes off, no new connection is
 // taken, streams are told to end, calls in flight get Config.Drain to finish, and what is
-// left is cut. It returns within Config.Drain and 5 s, when no handler runs any more, or at
-// once with the error of a port that fails.
+// left is cut. It returns when no handler runs any more, but within Config.Drain and 3 s; with
+// the error of a port, if one fails.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 3)
-	var ports sync.WaitGroup
-	ports.Go(func() { failed <- s.grpc.Serve(s.listeners[0]) })
-	ports.Go(func() { failed <- s.web.Serve(s.listeners[1]) })
-	ports.Go(func() { failed <- s.ops.Serve(s.listeners[2]) })
+	go func() { failed <- s.grpc.Serve(s.listeners[0]) }()
+	go func() { failed <- s.web.Serve(s.listeners[1]) }()
+	go func() { failed <- s.ops.Serve(s.listeners[2]) }()
 	var watch sync.WaitGroup
 	watched, unwatch := context.WithCancel(ctx)
 	watch.Go(func() { s.watchReadiness(watched) })
@@ -167,10 +165,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	unwatch()
 	watch.Wait()
 	s.stop()
-	ports.Wait()
-	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
 	return err
 }
 
@@ -212,7 +206,13 @@ func (s *Server) stop() {
 		s.grpc.GracefulStop()
 	})
 	stopped.Go(func() { shutdown(limit, s.web) })
-	stopped.Wait()
+	all := make(chan struct{})
+	go func() { stopped.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-time.After(s.door.Drain + cutLimit):
+		s.door.Logger.Error("handlers go on after their calls were cut; the process does not wait for them")
+	}
 	shutdown(limit, s.ops)
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/aitheater/theater/internal/auth"
 )
 
 // The limits of the doorway. A client that stays below them never meets one.
@@ -24,6 +26,8 @@ const (
 	workers = 128
 	// drainLimit leaves 5 s of the 25 s a stop may take for the stores.
 	drainLimit = 20 * time.Second
+	// cutLimit is how long handlers may still run when their calls are already cut.
+	cutLimit = 3 * time.Second
 )
 
 func serverOptions() []grpc.ServerOption {
@@ -47,17 +51,29 @@ func serverOptions() []grpc.ServerOption {
 
 // webServer is the HTTP port: HTTP/1.1 and HTTP/2, without TLS too.
 func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
+	calls := http.NewServeMux()
+	w.mount(calls, maxMessage)
+	door := httpDoor(calls, streaming)
 	mux := http.NewServeMux()
-	w.mount(mux, maxMessage)
+	for _, service := range s.services {
+		mux.Handle("/"+service+"/", door)
+	}
 	for pattern, handler := range s.door.Pages {
 		mux.Handle(pattern, handler)
+	}
+	if s.door.Pages["/"] == nil {
+		mux.Handle("/", door)
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
+	handler := cors(s.door.Origins, mux)
+	if _, open := s.door.Auth.(auth.Open); open {
+		handler = local(handler)
+	}
 	return &http.Server{
-		Handler:           cors(s.door.Origins, s.door.httpDoor(mux, streaming)),
+		Handler:           handler,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: 10 * time.Second,

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
@@ -39,7 +38,8 @@ func newWeb(log *slog.Logger) (*web, error) {
 		return nil, err
 	}
 	w := &web{server: connect.NewServer(), render: render, log: log}
-	w.server.SetUnknownHandler(func(context.Context, connect.Spec, connect.ServerStream) error {
+	w.server.SetUnknownHandler(func(ctx context.Context, _ connect.Spec, _ connect.ServerStream) error {
+		reached(ctx)
 		return toConnect(unknownMethod())
 	})
 	return w, nil
@@ -76,6 +76,7 @@ func specOf(d protoreflect.MethodDescriptor, name string) connect.Spec {
 // unary registers a unary handler that is already behind the door.
 func (w *web) unary(spec connect.Spec, srv any, handler grpc.MethodHandler) {
 	w.server.Register(connect.Method{Spec: spec, Handler: func(ctx context.Context, _ connect.Spec, s connect.ServerStream) error {
+		reached(ctx)
 		info, _ := connect.CallInfoForServerContext(ctx)
 		ctx = incoming(ctx, info, spec.Procedure)
 		reply, err := handler(srv, ctx, func(m any) error { return received(s.Receive(m)) }, nil)
@@ -131,6 +132,7 @@ func matches(wanted []string, tag string) bool {
 // stream registers a streaming handler that is already behind the door.
 func (w *web) stream(spec connect.Spec, srv any, handler grpc.StreamHandler) {
 	w.server.Register(connect.Method{Spec: spec, Handler: func(ctx context.Context, _ connect.Spec, s connect.ServerStream) error {
+		reached(ctx)
 		info, _ := connect.CallInfoForServerContext(ctx)
 		return toConnect(handler(srv, &webStream{ServerStream: s, ctx: incoming(ctx, info, spec.Procedure)}))
 	}})
@@ -216,27 +218,4 @@ func toConnect(err error) error {
 		out = out.WithDetail(detail)
 	}
 	return out
-}
-
-// bodyLimit is the longest a unary request's body may take, and replyLimit its reply.
-const (
-	bodyLimit  = 30 * time.Second
-	replyLimit = 60 * time.Second
-)
-
-// httpDoor is what every request of the HTTP port passes before the RPC protocols.
-func (d *door) httpDoor(next http.Handler, streaming map[string]bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		// Errors must not be stored; cacheable says otherwise for a GET that succeeds.
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		if !streaming[r.URL.Path] {
-			// Best effort: without deadlines the connection's own limits still hold.
-			c := http.NewResponseController(w)
-			_ = c.SetReadDeadline(time.Now().Add(bodyLimit))
-			_ = c.SetWriteDeadline(time.Now().Add(replyLimit))
-		}
-		next.ServeHTTP(w, r)
-	})
 }
