@@ -64,7 +64,7 @@ func (e edit) apply(w *changes.Writer, name, sentEtag string) (*pb.Film, error) 
 	if err := e.change(f, w.Now); err != nil {
 		return nil, err
 	}
-	if err := e.check(w, f); err != nil {
+	if err := e.check(w, old, f); err != nil {
 		return nil, err
 	}
 	put, err := seal(w, old, f, e.note)
@@ -79,7 +79,7 @@ func (e edit) apply(w *changes.Writer, name, sentEtag string) (*pb.Film, error) 
 }
 
 // check holds a changed film against the rules of fields and of publishing.
-func (e edit) check(w *changes.Writer, f *pb.Film) error {
+func (e edit) check(w *changes.Writer, old, f *pb.Film) error {
 	if e.withdrawal {
 		return nil
 	}

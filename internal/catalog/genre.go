@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
@@ -82,44 +83,52 @@ func (s *Service) CreateGenre(ctx context.Context, req *pb.CreateGenreRequest) (
 	return genre, err
 }
 
+// editGenre changes a stored genre by mask; put is nil when nothing differs.
+func editGenre(w *changes.Writer, from *pb.Genre, mask *fieldmaskpb.FieldMask) (g *pb.Genre, put *changes.Change, err error) {
+	name := from.GetName()
+	found, err := w.Get(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, ok := found[name]
+	if !ok {
+		return nil, nil, fault.Missing(name)
+	}
+	old := &pb.Genre{}
+	if err := proto.Unmarshal(r.Body, old); err != nil {
+		return nil, nil, err
+	}
+	if err := resource.CheckEtag(name, from.GetEtag(), old.GetEtag()); err != nil {
+		return nil, nil, err
+	}
+	m, err := masks.Parse("update_mask", mask, old)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, sent := proto.CloneOf(old), proto.CloneOf(from)
+	masks.ClearOutput(sent)
+	m.Apply(g, sent)
+	if err := checkGenre(g); err != nil {
+		return nil, nil, err
+	}
+	if put, err = sealGenre(w, old, g); put == nil {
+		return old, nil, err
+	}
+	return g, put, nil
+}
+
 // UpdateGenre implements pb.CatalogServiceServer.
 func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (*pb.Genre, error) {
 	name := req.GetGenre().GetName()
 	if err := resource.CheckName("genre.name", genrePrefix, name); err != nil {
 		return nil, err
 	}
-	mask, err := masks.Parse("update_mask", req.GetUpdateMask(), &pb.Genre{})
-	if err != nil {
-		return nil, err
-	}
 	genre, _, err := changes.Write(ctx, s.log, call(ctx, "UpdateGenre", req), func(w *changes.Writer) (*pb.Genre, error) {
-		found, err := w.Get(name)
-		if err != nil {
-			return nil, err
+		g, put, err := editGenre(w, req.GetGenre(), req.GetUpdateMask())
+		if put != nil {
+			w.Put(*put)
 		}
-		r, ok := found[name]
-		if !ok {
-			return nil, fault.Missing(name)
-		}
-		old := &pb.Genre{}
-		if err := proto.Unmarshal(r.Body, old); err != nil {
-			return nil, err
-		}
-		if err := resource.CheckEtag(name, req.GetGenre().GetEtag(), old.GetEtag()); err != nil {
-			return nil, err
-		}
-		g, sent := proto.CloneOf(old), proto.CloneOf(req.GetGenre())
-		masks.ClearOutput(sent)
-		mask.Apply(g, sent)
-		if err := checkGenre(g); err != nil {
-			return nil, err
-		}
-		put, err := sealGenre(w, old, g)
-		if err != nil || put == nil {
-			return old, err
-		}
-		w.Put(*put)
-		return g, nil
+		return g, err
 	})
 	return genre, err
 }

@@ -31,7 +31,7 @@ func (s *Service) ChangeState(w *changes.Writer, name string, state pb.Film_Stat
 	if err := change.change(f, w.Now); err != nil {
 		return nil, err
 	}
-	if err := change.check(w, f); err != nil {
+	if err := change.check(w, old, f); err != nil {
 		return nil, err
 	}
 	return seal(w, old, f, note)

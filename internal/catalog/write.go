@@ -70,15 +70,7 @@ func (s *Service) UpdateFilm(ctx context.Context, req *pb.UpdateFilmRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	return s.edit(ctx, call(ctx, "UpdateFilm", req), req.GetFilm(), edit{path: "film", change: func(f *pb.Film, _ time.Time) error {
-		if f.GetDeleteTime() != nil {
-			return wrongState(f, "UpdateFilm", "films that are not deleted")
-		}
-		sent := proto.CloneOf(req.GetFilm())
-		masks.ClearOutput(sent)
-		mask.Apply(f, sent)
-		return nil
-	}})
+	return s.edit(ctx, call(ctx, "UpdateFilm", req), req.GetFilm(), edit{path: "film", change: replaceFields(req.GetFilm(), mask)})
 }
 
 // UpdateLocalization implements pb.CatalogServiceServer.
