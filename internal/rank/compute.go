@@ -104,7 +104,7 @@ func sum(parts [nKinds]score) (total score) {
 // score is a film's score by the definition's formula; ok is false where the film has none:
 // no counted event, too few votes, an unknown runtime where that divides, or the wrong form.
 func (s *census) score(e *shelf.Entry, market string) (x score, ok bool) {
-	if !formFits(s.chart, e) {
+	if !formFits(s.chart, e.Form) {
 		return score{}, false
 	}
 	t := s.films[e.Name]
@@ -151,17 +151,6 @@ func (s *census) score(e *shelf.Entry, market string) (x score, ok bool) {
 		return score{}, false
 	}
 	return byRuntime(s.chart, e, x)
-}
-
-// formFits reports whether min_form lets a film in.
-func formFits(c *pb.Chart, e *shelf.Entry) bool {
-	switch c.MinForm {
-	case pb.Film_FEATURE:
-		return e.Form == pb.Film_FEATURE
-	case pb.Film_SHORT:
-		return e.Form != pb.Film_FORM_UNSPECIFIED
-	}
-	return true
 }
 
 // byRuntime divides by the runtime in hours where the definition says so.

@@ -35,24 +35,24 @@ func (s *Service) ExplainRank(ctx context.Context, req *pb.ExplainRankRequest) (
 		return nil, err
 	}
 	answer := &pb.ExplainRankResponse{}
-	market, at, through := req.GetMarket(), s.clock.Now().UnixMicro(), head
-	list := s.gens.Latest(c.Name, market)
+	counted, at, through := req.GetMarket(), s.clock.Now().UnixMicro(), head
+	list := s.gens.Latest(c.Name, req.GetMarket())
 	if list != nil && list.ChartRevisionID == c.RevisionId {
 		answer.Generation = &pb.Generation{Number: list.Number, ChartRevisionId: list.ChartRevisionID, ComputeTime: timestamppb.New(list.ComputeTime)}
-		market, at = list.Market, list.ComputeTime.UnixMicro()
+		counted, at = list.Market, list.ComputeTime.UnixMicro()
 		answer.Rank = rankIn(list, film.Name)
 		if through, err = s.watermarkAt(ctx, at, head); err != nil {
 			return nil, err
 		}
 	}
-	census, err := takeCensus(ctx, s.ledger, c, market, at, through)
+	census, err := takeCensus(ctx, s.ledger, c, counted, at, through)
 	if err != nil {
 		return nil, err
 	}
-	if x, ok := census.score(film, market); ok {
+	if x, ok := census.score(film, req.GetMarket()); ok {
 		answer.Score = x.float()
 	}
-	answer.Components, answer.Formula = census.explain(film, market)
+	answer.Components, answer.Formula = census.explain(film, req.GetMarket())
 	return answer, nil
 }
 

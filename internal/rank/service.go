@@ -64,7 +64,16 @@ func New(db *sqldb.DB, log *changes.Log, sh *shelf.Shelf, gens *generations.Stor
 	}
 }
 
-// watermarkAt gives how far the ledger was folded for the lists computed at a time.
-func (s *Service) watermarkAt(_ context.Context, _ int64, head int64) (int64, error) {
-	return head, nil
+// watermarkAt gives how far the ledger was folded for the lists computed at a time; head where
+// nobody remembers.
+func (s *Service) watermarkAt(ctx context.Context, at, head int64) (watermark int64, err error) {
+	var found bool
+	err = s.db.Read(ctx, func(tx *sqldb.Tx) error {
+		watermark, found, err = readRun(tx, at)
+		return err
+	})
+	if !found {
+		watermark = head
+	}
+	return watermark, err
 }
