@@ -3,8 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
+	"strings"
 
+	"github.com/aitheater/theater/internal/edge"
 	"github.com/aitheater/theater/internal/sqldb"
 )
 
@@ -25,14 +29,18 @@ type Config struct {
 	Reflection bool
 	// Strict refuses viewers after 1 s without confirmation that this replica is up to date.
 	Strict bool
+	// Origins are the web origins whose pages may call; optional.
+	Origins []string
+	// Pages are further handlers of the HTTP port, by pattern of http.ServeMux; optional.
+	Pages map[string]http.Handler
+	// Logger; optional.
+	Logger *slog.Logger
+	// Metrics serves /metrics; optional.
+	Metrics http.Handler
 }
 
 // Addrs are the addresses a running service listens on.
-type Addrs struct {
-	GRPC    string `json:"grpc"`
-	HTTP    string `json:"http"`
-	Metrics string `json:"metrics"`
-}
+type Addrs = edge.Addresses
 
 // Validate says what in the settings does not fit together, before anything is opened.
 func (c *Config) Validate() error {
@@ -64,7 +72,7 @@ func loopback(host string) bool {
 
 // IsPostgres reports whether a store setting names a PostgreSQL server.
 func IsPostgres(store string) bool {
-	return len(store) > 11 && (store[:11] == "postgres://" || len(store) > 13 && store[:13] == "postgresql://")
+	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
 }
 
 // Migrate brings the tables of a store up to date.
@@ -75,21 +83,3 @@ func Migrate(ctx context.Context, store string) error {
 	}
 	return db.Close()
 }
-
-// App is an assembled service.
-type App struct{}
-
-// Open assembles a service and opens its database.
-func Open(ctx context.Context, c Config) (*App, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("the rooms are not furnished yet")
-}
-
-// Run serves until ctx ends, then stops in order. ready is told the addresses once the
-// catalogue and the ranked lists are in memory.
-func (a *App) Run(ctx context.Context, ready func(Addrs)) error { return nil }
-
-// Close gives everything back that Open took.
-func (a *App) Close() error { return nil }

@@ -19,7 +19,7 @@ const module = "github.com/aitheater/theater/"
 // import each other.
 var (
 	productRooms = []string{"catalog", "curation", "listing", "signals", "rank"}
-	foundations  = []string{"fault", "auth", "sqldb", "changes", "shelf", "generations", "disclosure", "telemetry"}
+	foundations  = []string{"fault", "auth", "sqldb", "changes", "shelf", "generations", "ledger", "disclosure", "telemetry", "resource", "masks", "texts", "bcp47"}
 )
 
 // imports gives the imports of each non-test Go file below the module's root, by path.
@@ -112,7 +112,7 @@ func forbidden(from, file, path string) string {
 		return "SQL belongs to sqldb, changes and the sql.go of a room"
 	case strings.HasPrefix(path, "github.com/redis/") && !has([]string{"changes", "generations", "rank", "app", "theatertest"}, from):
 		return "only changes and generations know Redis"
-	case (path == "google.golang.org/grpc/status" || path == "google.golang.org/grpc/codes") && !has([]string{"edge", "app", "cmd", "theatertest"}, from):
+	case (path == "google.golang.org/grpc/status" || path == "google.golang.org/grpc/codes") && !has([]string{"edge", "app", "cmd", "demo", "theatertest"}, from):
 		return "rooms fail with package fault; edge alone maps it"
 	}
 	return ""

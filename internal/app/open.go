@@ -1,0 +1,166 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc"
+
+	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
+	"github.com/aitheater/theater/internal/catalog"
+	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/edge"
+	"github.com/aitheater/theater/internal/generations"
+	"github.com/aitheater/theater/internal/ledger"
+	"github.com/aitheater/theater/internal/listing"
+	"github.com/aitheater/theater/internal/rank"
+	"github.com/aitheater/theater/internal/shelf"
+	"github.com/aitheater/theater/internal/signals"
+	"github.com/aitheater/theater/internal/sqldb"
+)
+
+// App is an assembled service.
+type App struct {
+	logger *slog.Logger
+	// closers give back what was opened, in the order of opening.
+	closers []func() error
+
+	db     *sqldb.DB
+	redis  redis.UniversalClient
+	log    *changes.Log
+	shelf  *shelf.Shelf
+	gens   *generations.Store
+	signal *signals.Service
+	rank   *rank.Service
+	door   *edge.Server
+
+	// loaded is set when catalogue and ranked lists are in memory for the first time.
+	loaded atomic.Bool
+}
+
+// Open assembles a service: it opens the database, migrates it, and listens. Nothing is
+// answered before Run.
+func Open(ctx context.Context, c Config) (_ *App, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	a := &App{logger: c.Logger}
+	if a.logger == nil {
+		a.logger = slog.Default()
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if a.db, err = sqldb.Open(ctx, c.Store); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.db.Close)
+	keys, err := openKeys(c.SecretFile, a.db)
+	if err != nil {
+		return nil, err
+	}
+	client, closeRedis, err := OpenRedis(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	a.redis = client
+	a.closers = append(a.closers, closeRedis)
+
+	a.log = changes.New(a.db, uuid.NewString())
+	if c.Redis != EmbeddedRedis {
+		a.log.Beacon(client, c.Strict)
+	}
+	a.shelf = shelf.New()
+	a.gens = generations.New(a.db, client, keys)
+	a.gens.OnStats(a.shelf.SetStats)
+	a.signal = signals.New(ledger.New(a.db), a.db, a.shelf, keys)
+	a.rank = rank.New(a.db, a.log, a.shelf, a.gens, keys)
+	listings := listing.New(listing.Config{Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(), Charts: a.rank})
+
+	callers, err := openAuth(c.Auth)
+	if err != nil {
+		return nil, err
+	}
+	a.door, err = edge.New(edge.Config{
+		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
+		Register: func(r grpc.ServiceRegistrar) {
+			pb.RegisterCatalogServiceServer(r, catalog.New(a.log, a.shelf, keys, a.db.Clock()))
+			r.RegisterService(listing.Desc(listings), listings)
+			pb.RegisterSignalServiceServer(r, a.signal)
+			pb.RegisterChartServiceServer(r, a.rank)
+		},
+		Auth: callers, Log: a.log, Ready: a.Ready, Degraded: a.Degraded,
+		Logger: a.logger, Metrics: c.Metrics, Reflection: c.Reflection, Origins: c.Origins, Pages: c.Pages, Drain: drainLimit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close gives back what Open took, the last first. Run must have returned.
+func (a *App) Close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+// Ready reports whether this replica may answer: everything was loaded, and it is not cut
+// off from newer state.
+func (a *App) Ready() bool { return a.loaded.Load() && a.log.Status().Ready }
+
+// Degraded names what answers lack, empty for nothing.
+func (a *App) Degraded() string {
+	sql, lists := a.log.Status().Degraded, a.gens.Degraded()
+	if sql != "" && lists != "" {
+		return sql + "," + lists
+	}
+	return sql + lists
+}
+
+// openKeys reads the root secrets of a file, one a line, or takes the database's own.
+func openKeys(file string, db *sqldb.DB) (*auth.Keys, error) {
+	if file == "" {
+		return auth.NewKeys(db.RootSecret())
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("secret file: %w", err)
+	}
+	var roots [][]byte
+	for line := range bytes.Lines(content) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			roots = append(roots, line)
+		}
+	}
+	keys, err := auth.NewKeys(roots...)
+	if err != nil {
+		return nil, fmt.Errorf("secret file %s: %w", file, err)
+	}
+	return keys, nil
+}
+
+// openAuth makes what tells callers apart.
+func openAuth(setting string) (auth.Authenticator, error) {
+	if setting == "open" {
+		return auth.Open{}, nil
+	}
+	if file, ok := strings.CutPrefix(setting, "static:"); ok {
+		return auth.ReadStatic(file)
+	}
+	return nil, fmt.Errorf("auth %q: want open or static:FILE", setting)
+}
