@@ -23,6 +23,7 @@ type config struct {
 	SecretFile  string `env:"SECRET_FILE" help:"file with the root secret, at least 32 bytes; several lines = key ring, the first seals (default: a secret made in the database)"`
 	Reflection  bool   `env:"REFLECTION" help:"answer gRPC reflection, for grpcurl without files"`
 	Strict      bool   `env:"STRICT" help:"refuse viewers as soon as this replica cannot confirm for 1 s that it is up to date"`
+	Origins     string `env:"ORIGINS" help:"web origins whose pages may call, with commas: https://tv.example.com"`
 
 	Dir string `env:"DIR" help:"folder of the demo's database (default: a temporary one, removed at the end)"`
 
@@ -31,6 +32,12 @@ type config struct {
 	TLS          bool   `env:"TLS" help:"call the server over TLS, checked against the system's certificates"`
 	Publish      bool   `env:"PUBLISH" help:"also publish what can be published"`
 	CreateGenres bool   `env:"CREATE_GENRES" help:"also create genres the server does not know yet"`
+	ID           string `env:"ID" help:"name of the caller, for logs and audit"`
+	Role         string `env:"ROLE" help:"VIEWER, SERVICE, EDITOR, PUBLISHER, AUDITOR or ADMIN; several with commas"`
+	Audience     string `env:"AUDIENCE" help:"the most the caller may see: KIDS or ADULT (default: as its requests say)"`
+	AgeBand      string `env:"AGE_BAND" help:"the highest band of a child: ALL, AGE_3, AGE_8, AGE_12 or AGE_16"`
+	Market       string `env:"MARKET" help:"the markets the caller may act for, with commas (default: all)"`
+	Keys         string `env:"KEYS" envDefault:"keys.json" help:"file of static keys to add the caller to"`
 	Filter       string `env:"FILTER" help:"export only films that match, for example: state = PUBLISHED"`
 	ShowDeleted  bool   `env:"SHOW_DELETED" help:"export deleted films as well"`
 }

@@ -79,3 +79,11 @@ films, layouts that name missing sections. A SQLite file in use by a server cann
 
   $ theater check --store sqlite:theater.db
 `
+
+const tokenHelp = `
+The key is printed on stdout; the file keeps only its hash. Servers read the file when they
+start, by --auth static:FILE.
+
+  $ theater token --id importer --role ADMIN
+  $ theater token --id kids-app --role VIEWER --audience KIDS --age-band AGE_8 --market CN,SG
+`

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +29,7 @@ const (
 	lineBytes  = 4 << 20
 	// window is how many batches may be on their way: enough that the server never waits for
 	// the reader, little enough that a reconnect repeats next to nothing.
-	window   = 8
+	window = 8
 	// How often to reconnect without any progress in between: about 3 s for a server that
 	// never answered, 30 s for one that is perhaps being replaced.
 	attemptsAtFirst, attemptsLater = 3, 8
@@ -227,6 +229,9 @@ func read[T proto.Message](ctx context.Context, in io.Reader, fresh func() T, re
 	lines := bufio.NewReaderSize(in, 1<<16)
 	for number := 1; ; number++ {
 		text, err := nextLine(lines)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return errors.Join(flush(), fmt.Errorf("line %d: %w", number, err))
+		}
 		if text = bytes.TrimSpace(text); len(text) > lineBytes {
 			refuse(number, fmt.Sprintf("longer than %d MiB", lineBytes>>20))
 		} else if len(text) > 0 {
@@ -242,11 +247,8 @@ func read[T proto.Message](ctx context.Context, in io.Reader, fresh func() T, re
 				batch, size = append(batch, line[T]{number, item}), size+len(text)
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return flush()
-		}
 		if err != nil {
-			return errors.Join(flush(), fmt.Errorf("line %d: %w", number, err))
+			return flush()
 		}
 	}
 }
@@ -264,11 +266,15 @@ func nextLine(r *bufio.Reader) (text []byte, err error) {
 	}
 }
 
-// tidy takes from protojson's errors what is meant for its own maintainers: a prefix, and
-// the non-breaking space it mixes in so that nobody compares its messages.
+// position is where in its text protojson found an error; the text is always one line.
+var position = regexp.MustCompile(`^(.*)\(line 1:(\d+)\): `)
+
+// tidy makes protojson's errors fit to be read beside a line number: it takes away a prefix,
+// the non-breaking space that is mixed in so that nobody compares the messages, and the
+// line number within the line.
 func tidy(err error) string {
-	text := bytes.ReplaceAll([]byte(err.Error()), []byte("\u00a0"), []byte(" "))
-	return string(bytes.TrimPrefix(text, []byte("proto: ")))
+	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+	return position.ReplaceAllString(strings.TrimPrefix(text, "proto: "), "${1}column $2: ")
 }
 
 // jsonLine is the message as one line of JSON, the same bytes each time.

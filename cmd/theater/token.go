@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/aitheater/theater/internal/auth"
+)
+
+// runToken adds a principal to a file of static keys and prints its key, which the file holds
+// only as a hash.
+func runToken(_ context.Context, std console, c *config, _ []string) error {
+	if c.ID == "" || c.Role == "" {
+		return usagef("--id and --role are required")
+	}
+	principals := map[string]json.RawMessage{}
+	content, err := os.ReadFile(c.Keys)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		// The strict reader first: it names what is wrong with the file.
+		if _, err := auth.ParseStatic(content); err != nil {
+			return fmt.Errorf("%s: %w", c.Keys, err)
+		}
+		if err := json.Unmarshal(content, &principals); err != nil {
+			return fmt.Errorf("%s: %w", c.Keys, err)
+		}
+	}
+	key := rand.Text()
+	sum := sha256.Sum256([]byte(key))
+	entry, err := json.Marshal(struct {
+		ID       string   `json:"id"`
+		Roles    []string `json:"roles"`
+		Audience string   `json:"audience,omitempty"`
+		AgeBand  string   `json:"age_band,omitempty"`
+		Markets  []string `json:"markets,omitempty"`
+	}{c.ID, words(c.Role), c.Audience, c.AgeBand, words(c.Market)})
+	if err != nil {
+		return err
+	}
+	principals["sha256:"+hex.EncodeToString(sum[:])] = entry
+	content, err = json.MarshalIndent(principals, "", "  ")
+	if err != nil {
+		return err
+	}
+	if _, err := auth.ParseStatic(content); err != nil {
+		return usageError{err}
+	}
+	if err := replace(c.Keys, append(content, '\n')); err != nil {
+		return err
+	}
+	fmt.Fprintln(std.out, key)
+	fmt.Fprintf(std.err, "%s may now call a server started with --auth static:%s\n", c.ID, c.Keys)
+	return nil
+}
+
+// words splits a comma-separated list; nil for none.
+func words(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+// replace writes a file that only its owner reads, whole or not at all.
+func replace(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".keys-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
