@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -48,6 +50,15 @@ type door struct {
 	validator protovalidate.Validator
 	// draining is cancelled with errDraining when the server stops.
 	draining context.Context
+	stamp    atomic.Pointer[stamp]
+}
+
+// stamp is a trailer, kept while what it says stays the same: nearly all calls of a second
+// share one.
+type stamp struct {
+	revision int64
+	degraded string
+	set      metadata.MD
 }
 
 // method is what the door knows of an RPC before it is called.
@@ -69,19 +80,18 @@ type visit struct {
 // unary wraps the handler of a unary method.
 func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (reply any, err error) {
-		ctx, v := d.enter(ctx, m)
+		v := visit{m: m}
+		ctx = v.enter(ctx)
 		defer func() {
 			if p := recover(); p != nil {
 				err = panicked(p)
 			}
-			if set := d.trailer(v); set != nil {
-				_ = grpc.SetTrailer(ctx, set) // fails only for a call that is already gone
-			}
-			if err = d.leave(ctx, v, err); err != nil {
+			_ = grpc.SetTrailer(ctx, d.trailer(&v)) // fails only for a call that is already gone
+			if err = d.leave(ctx, &v, err); err != nil {
 				reply = nil
 			}
 		}()
-		if ctx, err = d.admit(ctx, v); err != nil {
+		if ctx, err = d.admit(ctx, &v); err != nil {
 			return nil, err
 		}
 		return next(srv, ctx, func(request any) error {
@@ -96,7 +106,8 @@ func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 // stream wraps the handler of a streaming method.
 func (d *door) stream(m *method, clientStreams bool, next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, s grpc.ServerStream) (err error) {
-		ctx, v := d.enter(s.Context(), m)
+		v := visit{m: m}
+		ctx := v.enter(s.Context())
 		ctx, end := context.WithCancelCause(ctx)
 		defer end(nil)
 		defer context.AfterFunc(d.draining, func() { end(errDraining) })()
@@ -104,12 +115,10 @@ func (d *door) stream(m *method, clientStreams bool, next grpc.StreamHandler) gr
 			if p := recover(); p != nil {
 				err = panicked(p)
 			}
-			if set := d.trailer(v); set != nil {
-				s.SetTrailer(set)
-			}
-			err = d.leave(ctx, v, err)
+			s.SetTrailer(d.trailer(&v))
+			err = d.leave(ctx, &v, err)
 		}()
-		if ctx, err = d.admit(ctx, v); err != nil {
+		if ctx, err = d.admit(ctx, &v); err != nil {
 			return err
 		}
 		return next(srv, &stream{ServerStream: s, ctx: ctx, door: d, interruptible: clientStreams})
@@ -117,10 +126,13 @@ func (d *door) stream(m *method, clientStreams bool, next grpc.StreamHandler) gr
 }
 
 // enter begins the call's telemetry.
-func (d *door) enter(ctx context.Context, m *method) (context.Context, *visit) {
-	v := &visit{m: m}
-	ctx, v.call = m.telemetry.Start(ctx, header(ctx, "traceparent"), header(ctx, "tracestate"))
-	return ctx, v
+func (v *visit) enter(ctx context.Context) context.Context {
+	parent, state := header(ctx, "traceparent"), ""
+	if parent != "" {
+		state = header(ctx, "tracestate")
+	}
+	ctx, v.call = v.m.telemetry.Start(ctx, parent, state)
+	return ctx
 }
 
 // admit says whether the call may go on: the server is ready, the caller is known and may
@@ -160,34 +172,43 @@ func (d *door) trailer(v *visit) metadata.MD {
 	if revision == 0 {
 		revision = d.Log.Applied()
 	}
-	set := metadata.MD{trailerRevision: {strconv.FormatInt(revision, 10)}}
-	if what := d.Degraded(); what != "" {
-		set[trailerDegraded] = []string{what}
+	degraded := d.Degraded()
+	if s := d.stamp.Load(); s != nil && s.revision == revision && s.degraded == degraded {
+		return s.set
 	}
-	return set
+	s := &stamp{revision, degraded, metadata.MD{trailerRevision: {strconv.FormatInt(revision, 10)}}}
+	if degraded != "" {
+		s.set[trailerDegraded] = []string{degraded}
+	}
+	d.stamp.Store(s)
+	return s.set
 }
 
 // leave translates the call's error, logs what is ours, and ends the call's telemetry.
 func (d *door) leave(ctx context.Context, v *visit, err error) error {
-	id := v.call.TraceID()
 	if err == nil {
 		if v.call.Recorded() {
-			setHeader(ctx, id)
+			setHeader(ctx, v.call.TraceID())
 		}
-		v.call.End(ctx, uint32(codes.OK), false, "")
+		v.call.End(uint32(codes.OK), false, "")
 		return nil
 	}
 	f := faultOf(ctx, err)
 	st := Status(f)
-	setHeader(ctx, id)
-	if st.Code() == codes.Internal {
+	id := v.call.TraceID()
+	switch {
+	case st.Code() == codes.Internal:
+		if id == "" {
+			id = rand.Text() // nothing is traced: still something to find the log line by
+		}
 		d.Logger.LogAttrs(ctx, slog.LevelError, "internal error", slog.String("method", v.m.name),
 			slog.String("caller", auth.CallerFrom(ctx).ID), slog.String("trace", id), slog.Any("error", f))
-	} else if f.Cause != nil && serverFault(st.Code()) {
+	case f.Cause != nil && serverFault(st.Code()):
 		d.Logger.LogAttrs(ctx, slog.LevelWarn, "call failed", slog.String("method", v.m.name),
 			slog.String("code", st.Code().String()), slog.Any("error", f))
 	}
-	v.call.End(ctx, uint32(st.Code()), serverFault(st.Code()), st.Message())
+	setHeader(ctx, id)
+	v.call.End(uint32(st.Code()), serverFault(st.Code()), st.Message())
 	return st.Err()
 }
 

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/aitheater/theater/internal/auth"
+	"github.com/aitheater/theater/internal/telemetry"
 )
 
 // Revisions is what the door asks of the change log.
@@ -44,6 +45,8 @@ type Config struct {
 	Degraded func() string
 	// Logger; optional.
 	Logger *slog.Logger
+	// Calls instruments the calls (telemetry.Telemetry.Calls); optional.
+	Calls *telemetry.Calls
 	// Metrics serves /metrics; optional.
 	Metrics http.Handler
 	// Reflection serves gRPC reflection; optional.
@@ -82,6 +85,9 @@ func New(c Config) (_ *Server, err error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Calls == nil {
+		c.Calls = telemetry.NewCalls()
 	}
 	if c.Drain == 0 {
 		c.Drain = drainLimit

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/aitheater/theater/internal/auth"
-	"github.com/aitheater/theater/internal/telemetry"
 )
 
 // ours is the package whose methods must say who may call them.
@@ -86,17 +85,13 @@ func (r *registrar) method(service protoreflect.ServiceDescriptor, name string) 
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := telemetry.NewMethod(string(service.FullName()), name)
-	if err != nil {
-		return nil, nil, err
-	}
 	options, _ := schema.Options().(*descriptorpb.MethodOptions)
 	r.requests = append(r.requests, dynamicpb.NewMessage(schema.Input()))
 	return &method{
 		name:      "/" + string(service.FullName()) + "/" + name,
 		roles:     roles,
 		reads:     options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
-		telemetry: t,
+		telemetry: r.server.door.Calls.Method(string(service.FullName()), name),
 	}, schema, nil
 }
 

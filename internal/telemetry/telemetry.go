@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,8 @@ type Telemetry struct {
 	Log *slog.Logger
 	// Metrics serves all metrics in the Prometheus format, whatever OTEL_* says.
 	Metrics http.Handler
+	// Calls instruments the serving of calls.
+	Calls *Calls
 
 	shutdowns []func(context.Context) error
 }
@@ -47,7 +50,7 @@ type Telemetry struct {
 // process only where OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER or an
 // OTEL_EXPORTER_OTLP_*ENDPOINT asks for it.
 func Setup(ctx context.Context, version string) (*Telemetry, error) {
-	t := &Telemetry{}
+	t := &Telemetry{Calls: NewCalls()}
 	res, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "theater"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
@@ -102,22 +105,38 @@ func (t *Telemetry) traces(ctx context.Context, res *resource.Resource) error {
 		return err
 	}
 	// The sampler and the batch sizes come from OTEL_TRACES_SAMPLER and OTEL_BSP_*.
-	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(exporter))
+	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(res), sdktrace.WithBatcher(exporter)}
+	t.Calls.ratio = -1
+	if ratio, ok := ratioOfEnv(); ok {
+		t.Calls.ratio = ratio
+		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(drawing{sdktrace.TraceIDRatioBased(ratio)})))
+	}
+	provider := sdktrace.NewTracerProvider(options...)
 	t.shutdowns = append(t.shutdowns, provider.Shutdown)
 	otel.SetTracerProvider(provider)
 	return nil
+}
+
+// ratioOfEnv gives the ratio of the sampler that most services run with.
+func ratioOfEnv() (float64, bool) {
+	if !strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER")), "parentbased_traceidratio") {
+		return 0, false
+	}
+	ratio, err := strconv.ParseFloat(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG")), 64)
+	return ratio, err == nil && ratio >= 0 && ratio <= 1
 }
 
 func (t *Telemetry) metrics(ctx context.Context, res *resource.Resource) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	t.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
-	pull, err := otelprom.New(otelprom.WithRegisterer(registry))
+	pull, err := otelprom.New(otelprom.WithRegisterer(registry), otelprom.WithProducer(t.Calls))
 	if err != nil {
 		return err
 	}
 	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(pull)}
 	if asked("METRICS") {
+		autoexport.WithFallbackMetricProducer(func(context.Context) (sdkmetric.Producer, error) { return t.Calls, nil })
 		push, err := autoexport.NewMetricReader(ctx)
 		if err != nil {
 			return err

@@ -127,19 +127,18 @@ func TestACallsSpanLogAndMetricReachTheCollector(t *testing.T) {
 	fresh(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.URL, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
 	tel, err := telemetry.Setup(t.Context(), "1.2.3")
 	require.NoError(t, err)
-	m, err := telemetry.NewMethod("theater.v1.CatalogService", "CreateFilm")
-	require.NoError(t, err)
+	m := tel.Calls.Method("theater.v1.CatalogService", "CreateFilm")
 	ctx, call := m.Start(t.Context(), sampled, "")
 	assert.True(t, call.Recorded())
 	assert.Equal(t, clientTrace, call.TraceID())
 	inner, span := telemetry.Start(ctx, "catalog.create")
 	tel.Log.InfoContext(inner, "made a film")
 	span.End()
-	call.End(ctx, 14, true, "away")
+	call.End(14, true, "away")
 	for _, parent := range []string{unsampled, "", "nonsense"} {
-		ctx, call := m.Start(t.Context(), parent, "")
+		_, call := m.Start(t.Context(), parent, "")
 		assert.False(t, call.Recorded(), parent)
-		call.End(ctx, 0, false, "")
+		call.End(0, false, "")
 	}
 	tel.Shutdown()
 	r.mu.Lock()
@@ -171,11 +170,10 @@ func TestMetricsAreServedWithoutACollector(t *testing.T) {
 	tel, err := telemetry.Setup(t.Context(), "1")
 	require.NoError(t, err)
 	defer tel.Shutdown()
-	m, err := telemetry.NewMethod("theater.v1.X", "Y")
-	require.NoError(t, err)
-	ctx, call := m.Start(t.Context(), "", "")
+	m := tel.Calls.Method("theater.v1.X", "Y")
+	_, call := m.Start(t.Context(), "", "")
 	assert.Empty(t, call.TraceID())
-	call.End(ctx, 5, false, "")
+	call.End(5, false, "")
 	w := httptest.NewRecorder()
 	tel.Metrics.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	assert.Regexp(t, `rpc_server_call_duration_seconds_count\{[^}]*rpc_grpc_status_code="5"[^}]*\} 1`, w.Body.String())
@@ -217,6 +215,28 @@ func TestABadExporterIsAnErrorAtTheStart(t *testing.T) {
 	assert.Error(t, err)
 }
 
+func TestTheRatioDecidesForWholeTraces(t *testing.T) {
+	for arg, want := range map[string]int{"0": 0, "1": 20} {
+		r := receive(t)
+		fresh(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": r.URL, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": arg})
+		tel, err := telemetry.Setup(t.Context(), "1")
+		require.NoError(t, err)
+		m := tel.Calls.Method("theater.v1.X", "Y")
+		for range 10 {
+			ctx, call := m.Start(t.Context(), "", "")
+			assert.Equal(t, want > 0, call.Recorded())
+			assert.Equal(t, want > 0, call.TraceID() != "")
+			_, span := telemetry.Start(ctx, "inner")
+			span.End()
+			call.End(0, false, "")
+		}
+		tel.Shutdown()
+		r.mu.Lock()
+		assert.Len(t, r.spans, want, "what a call calls shares its lot")
+		r.mu.Unlock()
+	}
+}
+
 // TestP17ADeadCollectorCostsTheEndTwoSeconds has a collector that takes everything and
 // answers nothing.
 func TestP17ADeadCollectorCostsTheEndTwoSeconds(t *testing.T) {
@@ -239,13 +259,12 @@ func TestP17ADeadCollectorCostsTheEndTwoSeconds(t *testing.T) {
 	fresh(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + l.Addr().String()})
 	tel, err := telemetry.Setup(t.Context(), "1")
 	require.NoError(t, err)
-	m, err := telemetry.NewMethod("theater.v1.X", "Y")
-	require.NoError(t, err)
+	m := tel.Calls.Method("theater.v1.X", "Y")
 	worst := time.Duration(0)
 	for range 10_000 { // more than the queue holds
 		begin := time.Now()
-		ctx, call := m.Start(t.Context(), sampled, "")
-		call.End(ctx, 0, false, "")
+		_, call := m.Start(t.Context(), sampled, "")
+		call.End(0, false, "")
 		worst = max(worst, time.Since(begin))
 	}
 	assert.Less(t, worst, 500*time.Millisecond, "a call waited for the collector")
@@ -269,12 +288,11 @@ func BenchmarkCall(b *testing.B) {
 			tel, err := telemetry.Setup(b.Context(), "1")
 			require.NoError(b, err)
 			defer tel.Shutdown()
-			m, err := telemetry.NewMethod("theater.v1.X", "Y")
-			require.NoError(b, err)
+			m := tel.Calls.Method("theater.v1.X", "Y")
 			b.ReportAllocs()
 			for b.Loop() {
-				ctx, call := m.Start(b.Context(), "", "")
-				call.End(ctx, 0, false, "")
+				_, call := m.Start(b.Context(), "", "")
+				call.End(0, false, "")
 			}
 		})
 	}

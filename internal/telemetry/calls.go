@@ -1,0 +1,139 @@
+package telemetry
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Calls instruments the serving of calls: a span where the trace is sampled, and always the
+// duration by method and status code. Names follow the semantic conventions for RPC.
+type Calls struct {
+	durations
+	// ratio is the part of the calls without a parent that is traced, where the sampler is
+	// known to be that simple; below 0, the sampler must be asked.
+	ratio float64
+}
+
+// NewCalls instruments durations only. Setup makes one that traces too.
+func NewCalls() *Calls { return &Calls{durations: durations{since: time.Now()}} }
+
+// Method is one RPC method.
+type Method struct {
+	calls    *Calls
+	name     string
+	start    []trace.SpanStartOption
+	duration *duration
+}
+
+// Method instruments "theater.v1.CatalogService", "CreateFilm".
+func (c *Calls) Method(service, method string) *Method {
+	common := []attribute.KeyValue{
+		attribute.String("rpc.system", "grpc"), attribute.String("rpc.service", service), attribute.String("rpc.method", method),
+	}
+	return &Method{
+		calls:    c,
+		name:     service + "/" + method,
+		start:    []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(common...)},
+		duration: c.add(common),
+	}
+}
+
+// Call is one call being served.
+type Call struct {
+	m     *Method
+	span  trace.Span // nil where nothing is recorded
+	id    trace.TraceID
+	begin time.Time
+}
+
+// Start begins a call. parent and state are the traceparent and tracestate headers, empty
+// where absent; a sampled parent is recorded as the sampler of OTEL_TRACES_SAMPLER says.
+func (m *Method) Start(ctx context.Context, parent, state string) (context.Context, Call) {
+	c := Call{m: m, begin: time.Now()}
+	if parent != "" {
+		ctx = propagation.TraceContext{}.Extract(ctx, headers{parent, state})
+		c.id = trace.SpanContextFromContext(ctx).TraceID()
+	}
+	switch {
+	case m.calls.ratio == 0 && !c.id.IsValid():
+		return ctx, c
+	case m.calls.ratio >= 0 && !c.id.IsValid():
+		if rand.Float64() >= m.calls.ratio {
+			return trace.ContextWithSpan(ctx, untraced), c
+		}
+		ctx = context.WithValue(ctx, drawnKey{}, true)
+	}
+	ctx, span := otel.Tracer(scope).Start(ctx, m.name, m.start...)
+	if span.IsRecording() {
+		c.span, c.id = span, span.SpanContext().TraceID()
+	}
+	return ctx, c
+}
+
+// TraceID is the call's trace id in hex if the trace is recorded or the client named one,
+// else empty.
+func (c *Call) TraceID() string {
+	if c.id.IsValid() {
+		return c.id.String()
+	}
+	return ""
+}
+
+// Recorded reports whether a span of the call will be exported.
+func (c *Call) Recorded() bool { return c.span != nil }
+
+// End ends the call with a gRPC status code; fault says that the server, not the client, is
+// to blame, and message is what the client was told.
+func (c *Call) End(code uint32, fault bool, message string) {
+	c.m.duration.record(code, time.Since(c.begin))
+	if c.span == nil {
+		return
+	}
+	c.span.SetAttributes(attribute.Int("rpc.grpc.status_code", int(code)))
+	if fault {
+		c.span.SetStatus(otelcodes.Error, message)
+	}
+	c.span.End()
+}
+
+// untraced marks the context of a call that was not drawn, so that what it calls begins no
+// trace of its own. All such calls share it; the log leaves its ids out.
+var untraced = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(),
+	trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: trace.SpanID{7: 1}})))
+
+type drawnKey struct{}
+
+// drawing samples calls that Start has drawn, and traces without a call (a fold, a poll) by
+// ratio. It stands for the SDK's own ratio sampler, which makes and hashes ids first: that
+// costs each of the calls that are not sampled more than everything else here.
+type drawing struct{ sdktrace.Sampler }
+
+func (d drawing) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if p.ParentContext.Value(drawnKey{}) != nil {
+		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState()}
+	}
+	return d.Sampler.ShouldSample(p)
+}
+
+// headers is the carrier of the two headers of W3C trace context.
+type headers struct{ parent, state string }
+
+func (h headers) Get(key string) string {
+	switch key {
+	case "traceparent":
+		return h.parent
+	case "tracestate":
+		return h.state
+	}
+	return ""
+}
+func (h headers) Set(string, string) {}
+func (h headers) Keys() []string     { return []string{"traceparent", "tracestate"} }
