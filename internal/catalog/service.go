@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -27,11 +28,13 @@ type Service struct {
 	shelf *shelf.Shelf
 	keys  *auth.Keys
 	clock *sqldb.Clock
+
+	heartbeat, slowAfter time.Duration
 }
 
 // New makes the service. sh must be followed by log, or no write is ever confirmed.
 func New(log *changes.Log, sh *shelf.Shelf, keys *auth.Keys, clock *sqldb.Clock) *Service {
-	return &Service{log: log, shelf: sh, keys: keys, clock: clock}
+	return &Service{log: log, shelf: sh, keys: keys, clock: clock, heartbeat: heartbeatEvery, slowAfter: slowAfter}
 }
 
 // mutation is what all writing requests of one resource share.
