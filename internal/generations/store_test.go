@@ -56,7 +56,11 @@ func (x *theater) lead(holder string) {
 
 // replica starts a store by way of a Redis address, and stops it with the test.
 func (x *theater) replica(redisURL string) *Store {
-	s := x.stopped(redisURL)
+	return x.start(x.stopped(redisURL))
+}
+
+// start runs a store until the test ends.
+func (x *theater) start(s *Store) *Store {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.Run(ctx, ready) }()
@@ -169,8 +173,10 @@ func TestReplicasFollowThroughRedis(t *testing.T) {
 	theatertest.EachStore(t, func(t *testing.T, url string) {
 		x := newTheater(t, url)
 		addr := theatertest.Redis(t)
-		leader, replica := x.replica(addr), x.replica(addr)
-		replica.every.poll = time.Hour // from here on only a message wakes it; the ticker already runs
+		leader, replica := x.replica(addr), x.stopped(addr)
+		replica.every = cadence{poll: time.Hour, scrub: time.Hour, sql: time.Hour, sqlDown: time.Hour} // only a message wakes it
+		x.start(replica)
+		time.Sleep(100 * time.Millisecond) // it subscribes, which is one more wake-up
 		l := chart("hot", "US", "a", "b")
 		l.TraceID, l.SpanID = [16]byte{1}, [8]byte{2}
 		l.Entries[1].Previous, l.Entries[1].Peak = 7, 2
@@ -252,7 +258,6 @@ func TestRedisCommandsDoNotGrowWithRequests(t *testing.T) {
 	x := newTheater(t, theatertest.SQLite(t))
 	addr := theatertest.Redis(t)
 	s := x.replica(addr)
-	s.every.poll = time.Hour
 	x.publish(s, chart("hot", "US", "a"))
 	x.publish(s, chart("hot", "US", "b"))
 	client := theatertest.RedisClient(addr)

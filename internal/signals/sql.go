@@ -11,26 +11,18 @@ import (
 	"github.com/aitheater/theater/internal/sqldb"
 )
 
-// dayKey gives the key of a day's children, making it if it is the first to ask. The
-// database's clock decides whether the day still has one.
+// dayKey gives the key of a day's children, making it if it is the first to ask.
 func dayKey(ctx context.Context, db *sqldb.DB, day int32) (key []byte, err error) {
 	fresh := make([]byte, 32)
 	if _, err := rand.Read(fresh); err != nil {
 		return nil, err
 	}
-	gone := false
 	err = db.Write(ctx, func(tx *sqldb.Tx) error {
-		if gone = !keyLives(day, tx.Now()); gone {
-			return nil
-		}
 		if _, err := tx.Exec(`INSERT INTO signals_day_keys (day, hash_key) VALUES ($1, $2) ON CONFLICT (day) DO NOTHING`, int64(day), fresh); err != nil {
 			return err
 		}
 		return tx.QueryRow(`SELECT hash_key FROM signals_day_keys WHERE day = $1`, int64(day)).Scan(&key)
 	})
-	if err == nil && gone {
-		err = errKeyGone
-	}
 	return key, err
 }
 
@@ -57,10 +49,10 @@ func dayKeys(ctx context.Context, db *sqldb.DB) (keys map[int32][]byte, err erro
 }
 
 // deleteDayKeys deletes the keys of days that began keyLife ago.
-func deleteDayKeys(ctx context.Context, db *sqldb.DB) error {
+func deleteDayKeys(ctx context.Context, db *sqldb.DB, now time.Time) error {
+	dead := ledger.DayOf(now.Add(-keyLife).UnixMicro())
 	return db.Write(ctx, func(tx *sqldb.Tx) error {
-		oldest := ledger.DayOf(tx.Now().Add(-keyLife).UnixMicro())
-		_, err := tx.Exec(`DELETE FROM signals_day_keys WHERE day <= $1`, int64(oldest))
+		_, err := tx.Exec(`DELETE FROM signals_day_keys WHERE day <= $1`, int64(dead))
 		return err
 	})
 }

@@ -86,7 +86,7 @@ func (v *viewers) forget(ctx context.Context) error {
 	now := v.now()
 	maps.DeleteFunc(v.kids, func(day int32, _ *hasher) bool { return !keyLives(day, now) })
 	v.mu.Unlock()
-	return deleteDayKeys(ctx, v.db)
+	return deleteDayKeys(ctx, v.db, now)
 }
 
 // hasher is an HMAC with a fixed key, for many goroutines.
