@@ -13,9 +13,9 @@
 //     every adult a new viewer.
 //   - An audience that is not said is KIDS, and a caller whose token says KIDS can say nothing
 //     else. Children do not rate.
-//   - A full queue refuses at once (OVERLOADED, with a time to come back); a database that
-//     does not finish a transaction within 450 ms makes callers, waiting and new ones, UNAVAILABLE
-//     until it does. Memory is bounded by 50,000 events.
+//   - A full queue refuses at once (OVERLOADED, with a time to come back); while the database is
+//     away every call is UNAVAILABLE as soon as package sqldb knows it. Memory is bounded by 50,000
+//     events.
 //   - When the service stops, what was queued is written first.
 //
 // # Purging a viewer

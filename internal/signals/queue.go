@@ -19,8 +19,6 @@ const (
 	maxQueued = 50_000
 	// maxBatch is how many events go into one transaction.
 	maxBatch = 2_000
-	// maxWait is how long a caller waits for a database that does not get on with it.
-	maxWait = 450 * time.Millisecond
 	// maxTraces is how many calls' traces a batch carries on to the fold.
 	maxTraces = 16
 	// flushTime bounds the writing of what is queued when the service stops.
@@ -42,9 +40,7 @@ type queue struct {
 	waiting []*parcel
 	events  int
 	closed  bool
-	// busySince is when the transaction under way began; zero when none is.
-	busySince time.Time
-	more      chan struct{}
+	more    chan struct{}
 }
 
 // parcel is what one call brought.
@@ -67,8 +63,6 @@ func (q *queue) enqueue(ctx context.Context, events []ledger.Event) (*parcel, er
 	switch {
 	case q.closed:
 		return nil, fault.New(fault.Unavailable, pb.ErrorReason_REPLICA_NOT_READY, "this replica is stopping; try again")
-	case q.stalled():
-		return nil, fault.StoreUnavailable(nil)
 	case q.events+len(events) > maxQueued:
 		full := fault.New(fault.ResourceExhausted, pb.ErrorReason_OVERLOADED, "too many events are waiting to be stored; try again later")
 		full.RetryAfter = time.Second
@@ -83,30 +77,14 @@ func (q *queue) enqueue(ctx context.Context, events []ledger.Event) (*parcel, er
 	return p, nil
 }
 
-// stalled reports a database that has not finished a transaction for maxWait. mu is held.
-func (q *queue) stalled() bool {
-	return !q.busySince.IsZero() && time.Since(q.busySince) > maxWait
-}
-
 // wait returns when the events are durable, and otherwise with a fault. After a fault they may
 // be stored all the same; sending them again is harmless.
 func (q *queue) wait(ctx context.Context, p *parcel) error {
-	timer := time.NewTicker(maxWait)
-	defer timer.Stop()
-	for {
-		select {
-		case err := <-p.done:
-			return err
-		case <-ctx.Done():
-			return contextFault(ctx)
-		case <-timer.C:
-			q.mu.Lock()
-			stalled := q.stalled()
-			q.mu.Unlock()
-			if stalled {
-				return fault.StoreUnavailable(nil)
-			}
-		}
+	select {
+	case err := <-p.done:
+		return err
+	case <-ctx.Done():
+		return contextFault(ctx)
 	}
 }
 
@@ -117,20 +95,22 @@ func contextFault(ctx context.Context) error {
 	return fault.New(fault.Cancelled, pb.ErrorReason_CANCELLED, "the call was cancelled; the events may be stored")
 }
 
-// run writes until ctx ends; then it takes no more and writes what is left.
+// run writes until ctx ends; then it takes no more, finishes the transaction under way, and
+// writes what is left, all of it within flushTime.
 func (q *queue) run(ctx context.Context) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(flushTime, cancel) })()
 	for {
 		select {
 		case <-ctx.Done():
 			q.close()
-			flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
-			defer cancel()
-			for flush.Err() == nil && q.commit(flush) {
+			for work.Err() == nil && q.commit(work) {
 			}
 			q.abandon()
 			return
 		case <-q.more:
-			for ctx.Err() == nil && q.commit(ctx) {
+			for ctx.Err() == nil && q.commit(work) {
 			}
 		}
 	}
@@ -182,7 +162,6 @@ func (q *queue) commit(ctx context.Context) bool {
 		q.metrics.head.Store(events[len(events)-1].Seq)
 	}
 	q.mu.Lock()
-	q.busySince = time.Time{}
 	q.events -= n
 	q.mu.Unlock()
 	for _, p := range batch {
@@ -205,7 +184,6 @@ func (q *queue) take() []*parcel {
 	}
 	batch := q.waiting[:n:n]
 	q.waiting = q.waiting[n:]
-	q.busySince = time.Now()
 	return batch
 }
 
