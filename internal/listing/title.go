@@ -104,8 +104,11 @@ func (s *Service) batchGetCards(ctx context.Context, req *pb.BatchGetCardsReques
 	if n := len(req.GetNames()); n < 1 || n > maxPageSize {
 		return nil, fault.Invalid("names", "must hold 1 to %d names", maxPageSize)
 	}
+	k := keyOf(pb.ListingService_BatchGetCards_FullMethodName, join(req.GetNames()), v)
+	if p := s.kept(ctx, k); p != nil {
+		return p, nil
+	}
 	g := s.look(v)
-	g.versions = nil // the answer is not kept
 	enc := encoder{g: g, out: make([]byte, 0, 512*len(req.GetNames()))}
 	var missing []string
 	for _, name := range req.GetNames() {
@@ -120,5 +123,7 @@ func (s *Service) batchGetCards(ctx context.Context, req *pb.BatchGetCardsReques
 	for _, name := range missing {
 		enc.out = appendBytes(enc.out, 2, []byte(name))
 	}
-	return &page{wire: enc.out, decode: func() proto.Message { return new(pb.BatchGetCardsResponse) }}, nil
+	p := &page{wire: enc.out, decode: func() proto.Message { return new(pb.BatchGetCardsResponse) }}
+	s.keep(ctx, k, g, p)
+	return p, nil
 }
