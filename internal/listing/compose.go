@@ -17,7 +17,7 @@ type composer struct {
 	// list gives the list a chart section shows, nil for none.
 	list func(chart string, at cursor, first bool) (*generations.List, error)
 	// rule gives what a rule section selects.
-	rule func(src *pb.RuleSource, at cursor, first bool) (ruleUse, error)
+	rule func(src *pb.RuleSource, at cursor, first bool) (*rule, *ruleList, error)
 	// minForm gives the form a chart asks for.
 	minForm func(chart string) pb.Film_Form
 	// taken are the films the page has already; nil where a film may stand in two sections.
@@ -124,13 +124,15 @@ func (c *composer) source(sec *pb.Section, at *cursor, first bool) (*walk, error
 	case *pb.Section_Chart:
 		return c.chartSource(src.Chart, f, at, first)
 	case *pb.Section_Rule:
-		use, err := c.rule(src.Rule, *at, first)
+		ru, list, err := c.rule(src.Rule, *at, first)
 		if err != nil {
 			return nil, err
 		}
-		c.rules = append(c.rules, use)
-		f.match = use.rule.filter
-		return c.slotSource(use.list.slots, use.list.id, f, at, first), nil
+		if first {
+			c.rules = append(c.rules, ruleUse{rule: ru, id: list.id})
+		}
+		f.match = ru.filter
+		return c.slotSource(list.slots, list.id, f, at, first), nil
 	default:
 		films := sec.GetManual().GetFilms()
 		slots := make([]uint32, len(films))
@@ -149,7 +151,7 @@ func (c *composer) chartSource(src *pb.ChartSource, f sieve, at *cursor, first b
 	if err != nil {
 		return nil, err
 	}
-	c.origins = append(c.origins, origin{chart: src.GetChart(), list: list, newest: first})
+	c.origins = append(c.origins, originOf(src.GetChart(), list, first))
 	f.genre = src.GetGenre()
 	if c.minForm(src.GetChart()) == pb.Film_FEATURE {
 		f.minForm = pb.Film_FEATURE

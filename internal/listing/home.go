@@ -82,17 +82,17 @@ func (s *Service) composer(ctx context.Context, g *glance) *composer {
 		list: func(chart string, at cursor, first bool) (*generations.List, error) {
 			return s.listFor(ctx, chart, g.viewer.Market, at, first)
 		},
-		rule: func(src *pb.RuleSource, at cursor, first bool) (ruleUse, error) {
+		rule: func(src *pb.RuleSource, at cursor, first bool) (*rule, *ruleList, error) {
 			ru, err := s.rules.compile(src)
 			if err != nil {
-				return ruleUse{}, err
+				return nil, nil, err
 			}
 			if !first {
 				if l, ok := s.rules.lists.GetIfPresent(at.number); ok {
-					return ruleUse{rule: ru, list: l}, nil
+					return ru, l, nil
 				}
 			}
-			return ruleUse{rule: ru, list: s.rules.list(ru, g.snap, g.now), newest: first}, nil
+			return ru, s.rules.list(ru, g.snap, g.now), nil
 		},
 		minForm: func(chart string) pb.Film_Form { return s.chart(g.snap, chart).GetMinForm() },
 	}
@@ -233,12 +233,12 @@ func (s *Service) ComposeHome(snap *shelf.Snapshot, lists func(chart, market str
 	c.list = func(chart string, _ cursor, _ bool) (*generations.List, error) {
 		return lists(chart, v.GetMarket()), nil
 	}
-	c.rule = func(src *pb.RuleSource, _ cursor, _ bool) (ruleUse, error) {
+	c.rule = func(src *pb.RuleSource, _ cursor, _ bool) (*rule, *ruleList, error) {
 		ru, err := s.rules.compile(src)
 		if err != nil {
-			return ruleUse{}, err
+			return nil, nil, err
 		}
-		return ruleUse{rule: ru, list: &ruleList{slots: snap.Select(ru.filter, ru.order, at, false)}}, nil
+		return ru, &ruleList{slots: snap.Select(ru.filter, ru.order, at, false)}, nil
 	}
 	c.rankings = new(rankings)
 	wire, err := c.home(s, v, pageOf(page, v), int(sections), int(cards), false)

@@ -68,13 +68,24 @@ type stamp struct {
 	slot    uint32
 }
 
-// origin is a list an answer was made from.
+// origin is a list an answer was made from. It does not hold the list, which would then be kept
+// as long as the page.
 type origin struct {
-	chart string
-	list  *generations.List // nil = there was none
+	chart  string
+	number int64 // 0 = there was none
+	trace  [16]byte
+	span   [8]byte
 	// newest says that the answer is right only while the list is the chart's newest; the pages
 	// of a chain stay on the list they began with.
 	newest bool
+}
+
+func originOf(chart string, l *generations.List, newest bool) origin {
+	o := origin{chart: chart, newest: newest}
+	if l != nil {
+		o.number, o.trace, o.span = l.Number, l.TraceID, l.SpanID
+	}
+	return o
 }
 
 // page is an encoded answer and everything it is right under. It never changes.
@@ -141,7 +152,8 @@ func (s *Service) kept(ctx context.Context, k key) *page {
 // keep keeps a page made by g, unless the shelf moved on meanwhile.
 func (s *Service) keep(ctx context.Context, k key, g *glance, p *page) {
 	s.link(ctx, p, false)
-	p.seen, p.unknown, p.edge = g.seen, g.unknown, g.edge
+	p.wire = append(make([]byte, 0, len(p.wire)), p.wire...) // without what it was made in
+	p.seen, p.unknown, p.edge = slices.Clip(g.seen), g.unknown, g.edge
 	p.editor, p.revision = g.snap.EditorialRevision(), g.snap.Revision()
 	if s.Shelf.Current() == g.snap {
 		s.pages.cache.Set(k, p)
@@ -159,12 +171,12 @@ func (s *Service) fresh(p *page, market string) bool {
 		return false
 	}
 	for i := range p.origins {
-		if o := &p.origins[i]; o.newest && s.Generations.Latest(o.chart, market) != o.list {
+		if o := &p.origins[i]; o.newest && numberOf(s.Generations.Latest(o.chart, market)) != o.number {
 			return false
 		}
 	}
 	for i := range p.rules {
-		if u := &p.rules[i]; u.newest && s.rules.list(u.rule, snap, now) != u.list {
+		if u := &p.rules[i]; s.rules.list(u.rule, snap, now).id != u.id {
 			return false
 		}
 	}
@@ -201,6 +213,13 @@ func older(snap *shelf.Snapshot, seen []stamp, revision int64) bool {
 	return true
 }
 
+func numberOf(l *generations.List) int64 {
+	if l == nil {
+		return 0
+	}
+	return l.Number
+}
+
 // unchanged reports whether all films are as they were looked at.
 func unchanged(sh *shelf.Shelf, seen []stamp) bool {
 	for i := range seen {
@@ -219,12 +238,12 @@ func (s *Service) link(ctx context.Context, p *page, hit bool) {
 	}
 	span.SetAttributes(attribute.Bool("theater.page.kept", hit))
 	for _, o := range p.origins {
-		if o.list == nil || o.list.TraceID == [16]byte{} {
+		if o.trace == [16]byte{} {
 			continue
 		}
 		span.AddLink(trace.Link{
-			SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: o.list.TraceID, SpanID: o.list.SpanID, TraceFlags: trace.FlagsSampled, Remote: true}),
-			Attributes:  []attribute.KeyValue{attribute.Int64("theater.generation", o.list.Number)},
+			SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: o.trace, SpanID: o.span, TraceFlags: trace.FlagsSampled, Remote: true}),
+			Attributes:  []attribute.KeyValue{attribute.Int64("theater.generation", o.number)},
 		})
 	}
 }

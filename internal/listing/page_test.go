@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/shelf"
 )
 
@@ -131,6 +132,8 @@ func (h *house) everything(name string, v *pb.Viewer) []proto.Message {
 	add := func(m proto.Message, err error) {
 		if err == nil {
 			out = append(out, m)
+		} else if !fault.Is(err, pb.ErrorReason_FILM_NOT_FOUND) {
+			h.t.Error(err)
 		}
 	}
 	ctx := h.t.Context()

@@ -75,7 +75,7 @@ func (s *Service) rankedPage(ctx context.Context, g *glance, req *pb.ListRankedF
 	return &page{
 		wire:    enc.out,
 		decode:  func() proto.Message { return new(pb.ListRankedFilmsResponse) },
-		origins: []origin{{chart: req.GetChart(), list: list, newest: first}},
+		origins: []origin{originOf(req.GetChart(), list, first)},
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package listing
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
@@ -19,8 +20,14 @@ type ranking struct {
 	// unknown says that some film was not on the shelf at the revision.
 	unknown  bool
 	revision int64
-	// ranks holds *visible by audience.
-	ranks sync.Map
+
+	// What is below is for the ranks of titles, which ask where a film stands for an audience.
+
+	// place gives a film's raw position by slot; made when first asked for.
+	place func() map[uint32]int
+	// state is the list's films as of a revision, audiences holds *visible by audience.
+	state     atomic.Pointer[state]
+	audiences sync.Map
 }
 
 // rankings remembers the slots of each list for as long as the list itself is in use.
@@ -45,6 +52,13 @@ func (r *rankings) of(l *generations.List, snap *shelf.Snapshot) *ranking {
 		}
 		made.slots[i] = slot
 	}
+	made.place = sync.OnceValue(func() map[uint32]int {
+		at := make(map[uint32]int, len(made.slots))
+		for i, slot := range made.slots {
+			at[slot] = i
+		}
+		return at
+	})
 	if _, replaced := r.m.Swap(k, made); !replaced {
 		runtime.AddCleanup(l, func(k weak.Pointer[generations.List]) { r.m.Delete(k) }, k)
 	}

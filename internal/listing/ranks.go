@@ -17,13 +17,19 @@ type audience struct {
 	minForm  pb.Film_Form
 }
 
+// state is the films of a list, all of them, as they were when nothing of them had changed yet.
+type state struct {
+	seen []stamp
+	made int64 // revision
+	// checked is the newest revision at which nothing had changed.
+	checked atomic.Int64
+}
+
 // visible is a whole list as one audience sees it.
 type visible struct {
-	rank map[uint32]int32 // by slot, dense from 1
-	glance
-	made int64 // revision
-	// checked is the newest revision at which nothing of it had changed.
-	checked atomic.Int64
+	state *state
+	edge  int64
+	rank  []uint16 // by raw position, dense from 1; 0 = hidden
 }
 
 // ranks gives a film's places in the built-in charts among what the viewer can see; 0 = none.
@@ -46,36 +52,58 @@ func (s *Service) rank(snap *shelf.Snapshot, v *shelf.Viewer, builtin *pb.Chart,
 		minForm = stored.GetMinForm()
 	}
 	a := audience{market: v.Market, audience: v.Audience, band: v.Band, minForm: minForm}
-	return s.visible(snap, v, a, list).rank[slot]
+	r := s.rankings.of(list, snap)
+	i, ok := r.place()[slot]
+	if !ok {
+		return 0
+	}
+	return int32(s.visible(snap, v, a, list, r).rank[i])
 }
 
-// visible gives the list as the audience sees it now. Films change with revisions, so that
-// between two there is nothing to compare; a gate that closes ahead of its revision moves the
-// numbers with it.
-func (s *Service) visible(snap *shelf.Snapshot, v *shelf.Viewer, a audience, list *generations.List) *visible {
-	r := s.rankings.of(list, snap)
+// visible gives the list as the audience sees it now.
+func (s *Service) visible(snap *shelf.Snapshot, v *shelf.Viewer, a audience, list *generations.List, r *ranking) *visible {
 	now := s.Clock.Now()
-	if x, ok := r.ranks.Load(a); ok {
-		have := x.(*visible)
-		if now.UnixMicro() < have.edge {
-			if have.checked.Load() == snap.Revision() {
-				return have
-			}
-			if older(snap, have.seen, have.made) && unchanged(s.Shelf, have.seen) {
-				have.checked.Store(snap.Revision())
-				return have
-			}
+	st := s.state(snap, r)
+	if x, ok := r.audiences.Load(a); ok {
+		if have := x.(*visible); have.state == st && now.UnixMicro() < have.edge {
+			return have
 		}
 	}
-	made := &visible{made: snap.Revision(), rank: map[uint32]int32{}, glance: glance{versions: s.Shelf, snap: snap, viewer: v, now: now, edge: math.MaxInt64}}
-	w := s.rankings.walk(&made.glance, list, sieve{minForm: a.minForm}, 0)
-	for p, ok := w.next(); ok; p, ok = w.next() {
-		made.rank[p.film.Slot] = int32(len(made.rank) + 1)
+	g := &glance{snap: snap, viewer: v, now: now, edge: math.MaxInt64}
+	made := &visible{state: st, rank: make([]uint16, len(r.slots))}
+	w := s.rankings.walk(g, list, sieve{minForm: a.minForm}, 0)
+	rank := uint16(0)
+	for _, ok := w.next(); ok; _, ok = w.next() {
+		rank++
+		made.rank[w.pos-1] = rank
+	}
+	made.edge = g.edge
+	r.audiences.Store(a, made)
+	return made
+}
+
+// state gives the state of a list's films in a snapshot. Films change with revisions, so that
+// between two there is nothing to compare; a gate that closes ahead of its revision moves the
+// ranks of other films with it.
+func (s *Service) state(snap *shelf.Snapshot, r *ranking) *state {
+	if have := r.state.Load(); have != nil {
+		if have.checked.Load() == snap.Revision() {
+			return have
+		}
+		if older(snap, have.seen, have.made) && unchanged(s.Shelf, have.seen) {
+			have.checked.Store(snap.Revision())
+			return have
+		}
+	}
+	made := &state{seen: make([]stamp, 0, len(r.slots)), made: snap.Revision()}
+	for _, slot := range r.slots {
+		if slot != noSlot {
+			made.seen = append(made.seen, stamp{version: s.Shelf.Version(slot), slot: slot})
+		}
 	}
 	made.checked.Store(snap.Revision())
-	made.snap = nil // an old snapshot must not be kept alive
 	if s.Shelf.Current() == snap {
-		r.ranks.Store(a, made)
+		r.state.Store(made)
 	}
 	return made
 }

@@ -44,12 +44,10 @@ type ruleList struct {
 	slots []uint32
 }
 
-// ruleUse says that an answer was made from a rule's list.
+// ruleUse says that an answer is right only while this is what the rule selects.
 type ruleUse struct {
 	rule *rule
-	list *ruleList
-	// newest is as in origin.
-	newest bool
+	id   int64
 }
 
 const (

@@ -29,6 +29,7 @@ type encoder struct {
 	out  []byte
 	card []byte
 	head []byte
+	body []byte
 }
 
 func appendBytes(b []byte, field protowire.Number, v []byte) []byte {
@@ -86,7 +87,7 @@ func appendGeneration(b []byte, field protowire.Number, l *generations.List) []b
 
 // section appends a HomeSection as the given field.
 func (e *encoder) section(field protowire.Number, row *row, token string) {
-	body := encoder{g: e.g, card: e.card, head: e.head}
+	body := encoder{g: e.g, out: e.body[:0], card: e.card, head: e.head}
 	body.out = appendText(body.out, 1, row.section.GetName())
 	body.out = appendText(body.out, 2, row.title)
 	body.out = appendInt(body.out, 3, int64(layoutOf(row.section)))
@@ -96,7 +97,7 @@ func (e *encoder) section(field protowire.Number, row *row, token string) {
 	body.out = appendText(body.out, 5, token)
 	body.out = appendGeneration(body.out, 6, row.list)
 	e.out = appendBytes(e.out, field, body.out)
-	e.card, e.head = body.card, body.head
+	e.card, e.head, e.body = body.card, body.head, body.out
 }
 
 // layoutOf is how a section is drawn; one that does not say is a row.
