@@ -19,64 +19,70 @@ import (
 // word is a string that many films share; equal words are the same word.
 type word = unique.Handle[string]
 
-// intern gives the one copy of a string that is kept while any film uses it.
-func intern(s string) string {
-	if s == "" {
-		return ""
-	}
-	return unique.Make(s).Value()
-}
-
-func words(texts []string) []word {
-	if len(texts) == 0 {
-		return nil
-	}
-	out := make([]word, len(texts))
-	for i, t := range texts {
-		out[i] = unique.Make(t)
-	}
-	return out
-}
-
 // Entry is one film: its bytes, and the facts lists and the gate ask for.
 type Entry struct {
-	Slot     uint32
-	Name     string
-	Revision int64
-	// Body is the wire form of the Film; do not change it.
-	Body        []byte
+	// What gate and filters ask first lies together.
+	Revision    int64
 	State       pb.Film_State
-	Deleted     bool
 	Form        pb.Film_Form
 	ContentType pb.Film_ContentType
 	AgeBand     pb.Film_AgeBand
+	review      pb.Film_AgeBand // band the film was cleared for; unset = not cleared
+	Deleted     bool
+	reviewed    bool // there is a minors' review, whatever it says
+	disclosed   bool // the disclosure is known
+	class       disclosure.Class
+	barred      bars
+	Slot        uint32
+	release     int32  // yyyymmdd; 0 = unset
+	window      window // the first by start; closed at all times when there is none
+	more        []window
+	words       []word             // of all lists, one after the other
+	lists       [listCount]listEnd // where each ends in words
+
+	taken []country // markets in which the film is taken down
+	bans  []ban
+	cell  *cell
+
 	// Runtime is in seconds; 0 = unknown.
 	Runtime float64
 	// FirstPublish is in microseconds since 1970; 0 = never published.
-	FirstPublish int64
+	FirstPublish              int64
+	created, updated, deleted int64 // microseconds; 0 = unset
 
-	cell      *cell
-	review    pb.Film_AgeBand // band the film was cleared for; unset = not cleared
-	reviewed  bool            // there is a minors' review, whatever it says
-	disclosed bool            // the disclosure is known
-	class     disclosure.Class
-
-	windows []window
-	taken   []country // markets in which the film is taken down
-	bans    []ban
-	ratings []rating
-
-	languages []*bcp47.Tag // of the localizations with a title, sorted
-	fallback  int16        // the default language among them; −1 = there is none
+	source    word         // digital source type
 	titles    string       // folded titles, between zero bytes
 	title     string       // the folded title in the default language: a part of titles
+	languages []*bcp47.Tag // of the localizations with a title, sorted
+	fallback  int16        // the default language among them; −1 = there is none
 
-	genres, tags, origins, spoken, tools []word
-	source                               word // digital source type
-	release                              int32
-	created, updated, deleted            int64 // micros; 0 = unset
+	Name string
+	// Body is the wire form of the Film; do not change it.
+	Body    []byte
+	ratings []rating
+	cards   atomic.Pointer[card]
+}
 
-	cards atomic.Pointer[card]
+// The lists of words of a film.
+const (
+	genreList = iota
+	tagList
+	originList
+	spokenList
+	toolList
+	licensorList
+	listCount
+)
+
+type listEnd = uint16
+
+// list gives one of the lists of words.
+func (e *Entry) list(which int) []word {
+	from := listEnd(0)
+	if which > 0 {
+		from = e.lists[which-1]
+	}
+	return e.words[from:e.lists[which]]
 }
 
 // ban closes a market by its showing rules.
@@ -87,37 +93,68 @@ type ban struct {
 
 // newEntry extracts a film's facts.
 func newEntry(slot uint32, c *cell, r changes.Resource) (*Entry, error) {
+	e := &Entry{}
+	return e, e.fill(slot, c, r)
+}
+
+// fill extracts a film's facts into an empty entry.
+func (e *Entry) fill(slot uint32, c *cell, r changes.Resource) error {
 	f := &pb.Film{}
 	if err := proto.Unmarshal(r.Body, f); err != nil {
-		return nil, fmt.Errorf("%s at revision %d: %w", r.Name, r.Revision, err)
+		return fmt.Errorf("%s at revision %d: %w", r.Name, r.Revision, err)
 	}
-	e := &Entry{
-		Slot: slot, Name: c.name, Revision: r.Revision, Body: r.Body,
-		State: f.GetState(), Deleted: f.DeleteTime != nil, Form: f.GetForm(),
-		ContentType: f.GetContentType(), AgeBand: f.GetAgeBand(),
-		Runtime: float64(f.GetRuntime().GetSeconds()) + float64(f.GetRuntime().GetNanos())/1e9, FirstPublish: micros(f.GetFirstPublishTime()),
-
-		cell: c, review: f.GetMinorsReview().GetAgeBand(), reviewed: f.MinorsReview != nil,
-		disclosed: disclosure.Known(f.GetProvenance().GetDigitalSourceType()), class: disclosure.ClassOf(f),
-		windows: windowsOf(f), ratings: ratingsOf(f),
-		genres: words(f.GetGenres()), tags: words(f.GetTags()), origins: words(f.GetCountries()), spoken: words(f.GetLanguages()),
-		source:  unique.Make(disclosure.NormalizeSourceType(f.GetProvenance().GetDigitalSourceType())),
-		release: dayNumber(f.GetReleaseDate()),
-		created: micros(f.GetCreateTime()), updated: micros(f.GetUpdateTime()), deleted: micros(f.GetDeleteTime()),
-	}
+	source := f.GetProvenance().GetDigitalSourceType()
+	e.Slot, e.Name, e.Revision, e.Body, e.cell = slot, c.name, r.Revision, r.Body, c
+	e.State, e.Deleted, e.Form = f.GetState(), f.DeleteTime != nil, f.GetForm()
+	e.ContentType, e.AgeBand = f.GetContentType(), f.GetAgeBand()
+	e.review, e.reviewed = f.GetMinorsReview().GetAgeBand(), f.MinorsReview != nil
+	e.disclosed, e.class = disclosure.Known(source), disclosure.ClassOf(f)
+	e.source = unique.Make(disclosure.NormalizeSourceType(source))
+	e.Runtime = float64(f.GetRuntime().GetSeconds()) + float64(f.GetRuntime().GetNanos())/1e9
+	e.release, e.FirstPublish = dayNumber(f.GetReleaseDate()), micros(f.GetFirstPublishTime())
+	e.created, e.updated, e.deleted = micros(f.GetCreateTime()), micros(f.GetUpdateTime()), micros(f.GetDeleteTime())
+	e.ratings, e.barred = ratingsOf(f)
+	e.setWindows(f)
+	e.setWords(f)
+	e.setTitles(f)
 	for _, m := range f.GetTakenDownMarkets() {
 		e.taken = append(e.taken, countryOf(m))
 	}
 	for _, b := range disclosure.Bans(f) {
 		e.bans = append(e.bans, ban{countryOf(b.Market), b.From, b.To})
 	}
-	for _, st := range f.GetProvenance().GetStages() {
-		if w := unique.Make(st.GetTool()); st.GetTool() != "" && !slices.Contains(e.tools, w) {
-			e.tools = append(e.tools, w)
+	return nil
+}
+
+func (e *Entry) setWords(f *pb.Film) {
+	var texts [64]string // most films have fewer words
+	all := texts[:0]
+	end := func(list int) { e.lists[list] = listEnd(len(all)) }
+	all = append(all, f.GetGenres()...)
+	end(genreList)
+	all = append(all, f.GetTags()...)
+	end(tagList)
+	all = append(all, f.GetCountries()...)
+	end(originList)
+	all = append(all, f.GetLanguages()...)
+	end(spokenList)
+	add := func(list int, text string) {
+		if text != "" && !slices.Contains(all[e.lists[list-1]:], text) {
+			all = append(all, text)
 		}
 	}
-	e.setTitles(f)
-	return e, nil
+	for _, st := range f.GetProvenance().GetStages() {
+		add(toolList, st.GetTool())
+	}
+	end(toolList)
+	for _, a := range f.GetAvailability() {
+		add(licensorList, a.GetLicensor())
+	}
+	end(licensorList)
+	e.words = make([]word, len(all))
+	for i, text := range all {
+		e.words[i] = unique.Make(text)
+	}
 }
 
 func (e *Entry) setTitles(f *pb.Film) {
@@ -168,7 +205,7 @@ func (e *Entry) Film() *pb.Film {
 
 // HasGenre reports whether the film has the genre, by slug.
 func (e *Entry) HasGenre(slug string) bool {
-	for _, g := range e.genres {
+	for _, g := range e.list(genreList) {
 		if g.Value() == slug {
 			return true
 		}
@@ -178,8 +215,8 @@ func (e *Entry) HasGenre(slug string) bool {
 
 // Genres are the film's genre slugs, in its own order.
 func (e *Entry) Genres() []string {
-	out := make([]string, len(e.genres))
-	for i, g := range e.genres {
+	out := make([]string, len(e.list(genreList)))
+	for i, g := range e.list(genreList) {
 		out[i] = g.Value()
 	}
 	return out

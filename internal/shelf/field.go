@@ -29,12 +29,12 @@ var fields = map[string]field{
 	"content_type":        enum(func(e *Entry) int32 { return int32(e.ContentType) }, pb.Film_ContentType_value, false),
 	"age_band":            enum(func(e *Entry) int32 { return int32(e.AgeBand) }, pb.Film_AgeBand_value, true),
 	"minors_review":       review(),
-	"genres":              list(func(e *Entry) []word { return e.genres }),
-	"tags":                list(func(e *Entry) []word { return e.tags }),
-	"countries":           list(func(e *Entry) []word { return e.origins }),
-	"languages":           list(func(e *Entry) []word { return e.spoken }),
-	"tool":                list(func(e *Entry) []word { return e.tools }),
-	"licensor":            licensor(),
+	"genres":              list(genreList),
+	"tags":                list(tagList),
+	"countries":           list(originList),
+	"languages":           list(spokenList),
+	"tool":                list(toolList),
+	"licensor":            list(licensorList),
 	"markets":             markets(),
 	"digital_source_type": sourceType(),
 	"title":               title(),
@@ -133,37 +133,15 @@ func review() field {
 
 const onlyHas = `is a list; ask with ":" whether it holds a value, with NOT whether it does not`
 
-func list(get func(*Entry) []word) field {
+func list(which int) field {
 	return field{
-		present: func(_ *Snapshot, e *Entry, _ moment) bool { return len(get(e)) > 0 },
+		present: func(_ *Snapshot, e *Entry, _ moment) bool { return len(e.list(which)) > 0 },
 		compile: func(op string, v literal) (predicate, string) {
 			if op != ":" && op != "=" {
 				return nil, onlyHas
 			}
 			want := unique.Make(v.text)
-			return func(_ *Snapshot, e *Entry, _ moment) bool { return slices.Contains(get(e), want) }, ""
-		},
-	}
-}
-
-func licensor() field {
-	holds := func(e *Entry, is func(string) bool) bool {
-		for i := range e.windows {
-			if is(e.windows[i].licensor) {
-				return true
-			}
-		}
-		return false
-	}
-	return field{
-		present: func(_ *Snapshot, e *Entry, _ moment) bool { return holds(e, func(s string) bool { return s != "" }) },
-		compile: func(op string, v literal) (predicate, string) {
-			if op != ":" && op != "=" {
-				return nil, onlyHas
-			}
-			return func(_ *Snapshot, e *Entry, _ moment) bool {
-				return holds(e, func(s string) bool { return s == v.text && s != "" })
-			}, ""
+			return func(_ *Snapshot, e *Entry, _ moment) bool { return slices.Contains(e.list(which), want) }, ""
 		},
 	}
 }
@@ -171,7 +149,7 @@ func licensor() field {
 // markets are those a window names at any time; a window for everywhere names all.
 func markets() field {
 	return field{
-		present: func(_ *Snapshot, e *Entry, _ moment) bool { return len(e.windows) > 0 },
+		present: func(_ *Snapshot, e *Entry, _ moment) bool { return e.window != none },
 		compile: func(op string, v literal) (predicate, string) {
 			m := countryOf(v.text)
 			switch {
@@ -181,8 +159,11 @@ func markets() field {
 				return nil, `holds ISO 3166-1 alpha-2 codes, for example "US"`
 			}
 			return func(_ *Snapshot, e *Entry, _ moment) bool {
-				for i := range e.windows {
-					if e.windows[i].markets.has(m) {
+				if e.window == none {
+					return false
+				}
+				for w := range e.windows {
+					if w.markets.has(m) {
 						return true
 					}
 				}
@@ -236,8 +217,8 @@ func availableTime(_ *Snapshot, e *Entry, at moment) (int64, bool) {
 
 // playing reports whether a window is open now, to a market or (0) to any.
 func (e *Entry) playing(m country, now int64) bool {
-	for i := range e.windows {
-		if w := &e.windows[i]; w.start <= now && now < w.end && (m == 0 || w.markets.has(m)) {
+	for w := range e.windows {
+		if w.start <= now && now < w.end && (m == 0 || w.markets.has(m)) {
 			return true
 		}
 	}
@@ -248,8 +229,7 @@ func (e *Entry) playing(m country, now int64) bool {
 // counts: a film that leaves one market soon is found although it stays in others.
 func availableUntil() field {
 	any := func(e *Entry, at moment, holds func(int64) bool) bool {
-		for i := range e.windows {
-			w := &e.windows[i]
+		for w := range e.windows {
 			if w.start > at.now || at.now >= w.end || at.market != 0 && !w.markets.has(at.market) {
 				continue
 			}

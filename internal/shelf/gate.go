@@ -57,7 +57,7 @@ const leaving = 30 * 24 * time.Hour / time.Microsecond
 // verdict and the card hold if the film does not change (Forever when nothing is to come).
 // It does not allocate.
 func (s *Snapshot) Gate(v *Viewer, e *Entry, now time.Time) (verdict Verdict, until time.Time) {
-	if e == nil || !e.open() || !e.cleared(v) {
+	if e == nil || !s.open(e) || !e.cleared(v) {
 		return Hidden, Forever
 	}
 	m := countryOf(v.Market)
@@ -66,8 +66,7 @@ func (s *Snapshot) Gate(v *Viewer, e *Entry, now time.Time) (verdict Verdict, un
 	}
 	at := now.UnixMicro()
 	banned, edge := e.bannedIn(m, at)
-	for i := range e.windows {
-		w := &e.windows[i]
+	for w := range e.windows {
 		if w.end <= at || !w.markets.has(m) {
 			continue
 		}
@@ -100,8 +99,10 @@ func (s *Snapshot) Gate(v *Viewer, e *Entry, now time.Time) (verdict Verdict, un
 }
 
 // open reports whether the film may be shown to anyone at all.
-func (e *Entry) open() bool {
-	return e.State == pb.Film_PUBLISHED && !e.Deleted && e.disclosed && e.Revision >= e.cell.closed.Load()
+func (s *Snapshot) open(e *Entry) bool {
+	return e.State == pb.Film_PUBLISHED && !e.Deleted && e.disclosed &&
+		// Withdrawals up to the applied revision are in the entries.
+		(s.shelf.withdrawn.Load() <= s.applied || e.Revision >= e.cell.closed.Load())
 }
 
 // cleared reports whether the film's ages suit the viewer. ADULT is not filtered by age or
@@ -118,13 +119,7 @@ func (e *Entry) cleared(v *Viewer) bool {
 		e.AgeBand < pb.Film_ALL || e.AgeBand > band || e.review < pb.Film_ALL || e.review > band {
 		return false
 	}
-	m := countryOf(v.Market)
-	for i := range e.ratings {
-		if r := &e.ratings[i]; r.market == m && r.band > uint8(band) {
-			return false
-		}
-	}
-	return true
+	return !e.barred.above(countryOf(v.Market), band)
 }
 
 func (e *Entry) takenDownIn(m country) bool {

@@ -1,6 +1,8 @@
 package shelf
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
@@ -44,33 +46,42 @@ func ratingBand(r *pb.Rating) (band pb.Film_AgeBand, ok bool) {
 	return band, ok
 }
 
-// rating is the strictest known rating of one market.
+// bars are the strictest bands by market, in the order of rated; 0 = no known rating.
+type bars [8]uint8
+
+// rated numbers the markets that have ratings, from 1; 0 = none.
+var rated = func() (numbers [27 * 26]uint8) {
+	for i, market := range slices.Sorted(maps.Keys(ratingBands)) {
+		numbers[countryOf(market)] = uint8(i + 1)
+	}
+	return numbers
+}()
+
+// above reports whether the market's rating maps above a band.
+func (b *bars) above(m country, band pb.Film_AgeBand) bool {
+	n := rated[m]
+	return n > 0 && b[n-1] > uint8(band)
+}
+
+// rating is the strictest known rating of one market, as cards show it.
 type rating struct {
 	market country
-	band   uint8
 	wire   []byte // field FilmCard.rating, encoded
 }
 
-func ratingsOf(f *pb.Film) []rating {
-	var out []rating
+func ratingsOf(f *pb.Film) (out []rating, barred bars) {
+	var strictest [len(barred)]*pb.Rating
 	for _, r := range f.GetRatings() {
-		band, ok := ratingBand(r)
-		if !ok {
-			continue
-		}
-		market := countryOf(r.GetMarket())
-		at := -1
-		for i := range out {
-			if out[i].market == market {
-				at = i
+		if band, ok := ratingBand(r); ok {
+			if n := rated[countryOf(r.GetMarket())] - 1; uint8(band) > barred[n] {
+				barred[n], strictest[n] = uint8(band), r
 			}
 		}
-		switch {
-		case at < 0:
-			out = append(out, rating{market, uint8(band), encodeRating(r)})
-		case uint8(band) > out[at].band:
-			out[at].band, out[at].wire = uint8(band), encodeRating(r)
+	}
+	for _, r := range strictest {
+		if r != nil {
+			out = append(out, rating{countryOf(r.GetMarket()), encodeRating(r)})
 		}
 	}
-	return out
+	return out, barred
 }

@@ -21,6 +21,8 @@ type Shelf struct {
 	stats   atomic.Pointer[stats]
 	order   atomic.Pointer[[]uint32] // slots by name, of the first that many slots
 	index   *index
+	// withdrawn is the highest revision a gate was closed until.
+	withdrawn atomic.Int64
 	// vocabularies counts the states of the genres there have been, in previews too.
 	vocabularies atomic.Uint64
 
@@ -122,12 +124,17 @@ type loading struct {
 	into **Entry
 }
 
+// loadBatch is how many films are decoded at once. Their entries lie in one piece of memory,
+// in the order of loading, which is by name: scans then run along it. The price is that a
+// piece, and the old bodies in it, lives until all its films were changed.
+const loadBatch = 64
+
 // Load implements changes.Applier. Films are decoded on all cores.
 func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	old := s.current.Load()
-	loaded := &Snapshot{shelf: s, revision: revision, editorial: old.editorial, vocabulary: s.vocabularies.Add(1)}
+	loaded := &Snapshot{shelf: s, revision: revision, applied: revision, editorial: old.editorial, vocabulary: s.vocabularies.Add(1)}
 
 	batches := make(chan []loading, 2*runtime.GOMAXPROCS(0))
 	failed := make(chan error, 1)
@@ -135,9 +142,10 @@ func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for batch := range batches {
-				for _, l := range batch {
-					e, err := newEntry(l.slot, l.cell, l.Resource)
-					if err != nil {
+				entries := make([]Entry, len(batch))
+				for i, l := range batch {
+					e := &entries[i]
+					if err := e.fill(l.slot, l.cell, l.Resource); err != nil {
 						select {
 						case failed <- err:
 						default:
@@ -160,9 +168,9 @@ func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error
 		slot := s.index.add(r.Name)
 		loaded.grow(slot + 1)
 		batch = append(batch, loading{r, s.index.cell(slot), slot, &loaded.chunks[slot/chunk][slot%chunk]})
-		if len(batch) == 256 {
+		if len(batch) == loadBatch {
 			batches <- batch
-			batch = make([]loading, 0, 256)
+			batch = make([]loading, 0, loadBatch)
 		}
 	}
 	batches <- batch
@@ -185,11 +193,15 @@ func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error
 // show makes a loaded snapshot current.
 func (s *Shelf) show(old, loaded *Snapshot) {
 	s.current.Store(loaded)
+	// A store that went back is another store: what was closed in the old one says nothing
+	// here, and would hide films until its revisions are reached.
+	another := loaded.revision < old.revision
+	if another {
+		s.withdrawn.Store(0)
+	}
 	for slot := range s.index.used {
 		c := s.index.cell(slot)
-		// A store that went back is another store: what was closed in the old one says
-		// nothing here, and would hide films until its revisions are reached.
-		if loaded.revision < old.revision {
+		if another {
 			c.closed.Store(0)
 		}
 		c.version.Add(1)
@@ -209,12 +221,16 @@ func (s *Snapshot) grow(slots uint32) {
 func (s *Shelf) Withdraw(revision int64, names []string) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	var closed []*cell
 	for _, name := range names {
-		if !strings.HasPrefix(name, "films/") {
-			continue
+		if strings.HasPrefix(name, "films/") {
+			c := s.index.cell(s.index.add(name))
+			c.closed.Store(max(c.closed.Load(), revision))
+			closed = append(closed, c)
 		}
-		c := s.index.cell(s.index.add(name))
-		c.closed.Store(max(c.closed.Load(), revision))
+	}
+	s.withdrawn.Store(max(s.withdrawn.Load(), revision))
+	for _, c := range closed {
 		c.version.Add(1)
 	}
 }
@@ -225,6 +241,7 @@ func (s *Shelf) Apply(revision int64, changed []changes.Resource) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	next, touched := s.current.Load().with(revision, changed)
+	next.applied = revision
 	s.current.Store(next)
 	for _, c := range touched {
 		c.version.Add(1)

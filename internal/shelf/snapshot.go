@@ -9,8 +9,10 @@ import (
 // Snapshot is the catalogue as of one revision. It never changes, but that a gate may close
 // and that counts are renewed.
 type Snapshot struct {
-	shelf     *Shelf
-	revision  int64
+	shelf    *Shelf
+	revision int64
+	// applied is revision, but in previews that of the snapshot they come from.
+	applied   int64
 	editorial int64
 	// vocabulary changes with the genres, which stand in encoded cards.
 	vocabulary uint64

@@ -43,11 +43,25 @@ type countries [11]uint64
 
 func (c *countries) has(m country) bool { return c == nil || c[m>>6]&(1<<(m&63)) != 0 }
 
-// window is one availability. Windows of a film are sorted by start.
+// window is one availability.
 type window struct {
 	markets              *countries
 	announce, start, end int64 // announce = never: not before start
-	licensor             string
+}
+
+// none is never open.
+var none = window{announce: never, start: never, end: always}
+
+// windows are the film's, by start.
+func (e *Entry) windows(yield func(*window) bool) {
+	if !yield(&e.window) {
+		return
+	}
+	for i := range e.more {
+		if !yield(&e.more[i]) {
+			return
+		}
+	}
 }
 
 var (
@@ -70,10 +84,10 @@ func share(c countries) *countries {
 	return known.(*countries)
 }
 
-func windowsOf(f *pb.Film) []window {
+func (e *Entry) setWindows(f *pb.Film) {
 	out := make([]window, 0, len(f.GetAvailability()))
 	for _, a := range f.GetAvailability() {
-		w := window{announce: never, start: always, end: never, licensor: intern(a.GetLicensor())}
+		w := window{announce: never, start: always, end: never}
 		if len(a.GetMarkets()) > 0 {
 			var c countries
 			for _, m := range a.GetMarkets() {
@@ -95,7 +109,13 @@ func windowsOf(f *pb.Film) []window {
 		out = append(out, w)
 	}
 	slices.SortStableFunc(out, func(a, b window) int { return cmp.Compare(a.start, b.start) })
-	return out
+	e.window = none
+	if len(out) > 0 {
+		e.window = out[0]
+	}
+	if len(out) > 1 {
+		e.more = out[1:]
+	}
 }
 
 // micros is a timestamp, rounded down.
@@ -118,8 +138,8 @@ func (e *Entry) FirstStart(market string) (start int64, ok bool) {
 	if m == 0 {
 		return 0, false
 	}
-	for i := range e.windows { // sorted by start
-		if w := &e.windows[i]; w.markets.has(m) && w.start < w.end {
+	for w := range e.windows { // sorted by start
+		if w.markets.has(m) && w.start < w.end {
 			if w.start == always {
 				return 0, true
 			}
@@ -133,8 +153,8 @@ func (e *Entry) FirstStart(market string) (start int64, ok bool) {
 // playing in a market (0 = in any); never when it has no end.
 func (e *Entry) playsUntil(m country, now int64) int64 {
 	end := now
-	for i := range e.windows { // sorted by start, so one pass joins them
-		if w := &e.windows[i]; w.start <= end && w.end > end && (m == 0 || w.markets.has(m)) {
+	for w := range e.windows { // sorted by start, so one pass joins them
+		if w.start <= end && w.end > end && (m == 0 || w.markets.has(m)) {
 			end = w.end
 		}
 	}
@@ -144,8 +164,8 @@ func (e *Entry) playsUntil(m country, now int64) int64 {
 // startsAt is the earliest start of an announced window that has not begun, for a market
 // (0 = any); never when there is none.
 func (e *Entry) startsAt(m country, now int64) int64 {
-	for i := range e.windows {
-		if w := &e.windows[i]; w.announce <= now && now < w.start && w.start < w.end && (m == 0 || w.markets.has(m)) {
+	for w := range e.windows {
+		if w.announce <= now && now < w.start && w.start < w.end && (m == 0 || w.markets.has(m)) {
 			return w.start
 		}
 	}
