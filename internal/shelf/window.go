@@ -181,8 +181,8 @@ func (s *Snapshot) Markets() []string {
 		if e == nil || e.Deleted {
 			continue
 		}
-		for i := range e.windows {
-			if m := e.windows[i].markets; m != nil && m != last {
+		for w := range e.windows {
+			if m := w.markets; m != nil && m != last {
 				last = m
 				for word := range all {
 					all[word] |= m[word]
