@@ -96,19 +96,24 @@ const (
 // none: windows end things.
 func pinProblems(sec *pb.Section, snap *shelf.Snapshot, now time.Time) []*pb.PinProblem {
 	var found []*pb.PinProblem
-	for i, p := range sec.GetPins() {
+	var standing []*pb.Pin
+	for _, p := range sec.GetPins() {
 		if p.GetEndTime() != nil && !p.GetEndTime().AsTime().After(now) {
 			continue
 		}
-		if reason := pinProblem(sec, i, snap); reason != "" {
-			found = append(found, &pb.PinProblem{Position: p.GetPosition(), Film: p.GetFilm(), Reason: reason})
+		reason := pinProblem(sec, p, standing, snap)
+		if reason == "" {
+			standing = append(standing, p)
+			continue
 		}
+		found = append(found, &pb.PinProblem{Position: p.GetPosition(), Film: p.GetFilm(), Reason: reason})
 	}
 	return found
 }
 
-func pinProblem(sec *pb.Section, i int, snap *shelf.Snapshot) string {
-	p, film := sec.GetPins()[i], snap.Film(sec.GetPins()[i].GetFilm())
+// pinProblem says why a pin is of no use beside those that stand before it.
+func pinProblem(sec *pb.Section, p *pb.Pin, standing []*pb.Pin, snap *shelf.Snapshot) string {
+	film := snap.Film(p.GetFilm())
 	switch {
 	case film == nil || film.Deleted:
 		return pinMissing
@@ -120,7 +125,7 @@ func pinProblem(sec *pb.Section, i int, snap *shelf.Snapshot) string {
 			return pinHidden
 		}
 	}
-	for _, earlier := range sec.GetPins()[:i] {
+	for _, earlier := range standing {
 		if !overlap(earlier, p) {
 			continue
 		}

@@ -83,6 +83,7 @@ func TestUselessPinsAreReportedOnSave(t *testing.T) {
 		s.Pins = []*pb.Pin{
 			{Position: 1, Film: shown},
 			{Position: 1, Film: draft},
+			{Position: 3, Film: shown},
 			{Position: 2, Film: "films/nowhere"},
 			{Position: 3, Film: short},
 			{Position: 6, Film: shown},
@@ -94,7 +95,7 @@ func TestUselessPinsAreReportedOnSave(t *testing.T) {
 		for _, p := range h.section("pins", s).GetProblems() {
 			got[p.GetPosition()] = append(got[p.GetPosition()], p.GetReason())
 		}
-		require.Equal(t, map[int32][]string{1: {"collision"}, 2: {"film-missing"}, 3: {"short"}, 4: {"hidden"}, 5: {"not-published"}, 6: {"past-limit"}}, got)
+		require.Equal(t, map[int32][]string{1: {"collision"}, 2: {"film-missing"}, 3: {"duplicate", "short"}, 4: {"hidden"}, 5: {"not-published"}, 6: {"past-limit"}}, got)
 	})
 }
 
