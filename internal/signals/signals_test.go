@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,8 +220,10 @@ func TestSimulatedWeekLeavesNoTraceOfAChild(t *testing.T) {
 	theatertest.EachStore(t, func(t *testing.T, url string) {
 		r := start(t, open(t, url))
 		r.stop()
-		now := noon
-		r.now = func() time.Time { return now }
+		var clock atomic.Int64
+		set := func(to time.Time) time.Time { clock.Store(to.UnixMicro()); return to }
+		now := set(noon)
+		r.now = func() time.Time { return time.UnixMicro(clock.Load()).UTC() }
 		r.viewers.now = r.now
 		r.queue.closed = false
 		r.run(t)
@@ -228,7 +231,7 @@ func TestSimulatedWeekLeavesNoTraceOfAChild(t *testing.T) {
 		used := map[ledger.Viewer]bool{}
 		var keys [][]byte
 		for day := range 7 {
-			now = noon.AddDate(0, 0, day)
+			now = set(noon.AddDate(0, 0, day))
 			for _, name := range names {
 				resp, err := r.RecordEvents(asService(t), &pb.RecordEventsRequest{Events: []*pb.Event{
 					event(func(e *pb.Event) {
@@ -252,7 +255,7 @@ func TestSimulatedWeekLeavesNoTraceOfAChild(t *testing.T) {
 		}
 		assert.Len(t, used, 7*len(names), "no two days share a hash")
 
-		now = noon.AddDate(0, 0, 10)
+		now = set(noon.AddDate(0, 0, 10))
 		require.NoError(t, r.expire(t.Context()))
 		assert.Empty(t, r.viewers.kids)
 		resp, err := r.RecordEvents(asService(t), &pb.RecordEventsRequest{Events: []*pb.Event{event(func(e *pb.Event) {
