@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -281,6 +283,32 @@ func TestSimulatedWeekLeavesNoTraceOfAChild(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDeadKeyIsNotInTheFile looks at the bytes of a closed SQLite file: what was deleted is
+// overwritten.
+func TestDeadKeyIsNotInTheFile(t *testing.T) {
+	url := theatertest.SQLite(t)
+	session := func(work func(db *sqldb.DB)) (file []byte) {
+		db, err := sqldb.Open(t.Context(), url)
+		require.NoError(t, err)
+		work(db)
+		require.NoError(t, db.Close())
+		file, err = os.ReadFile(strings.TrimPrefix(url, "sqlite:"))
+		require.NoError(t, err)
+		return file
+	}
+	var key []byte
+	file := session(func(db *sqldb.DB) {
+		var err error
+		key, err = dayKey(t.Context(), db, ledger.DayOf(noon.UnixMicro()))
+		require.NoError(t, err)
+		_, err = dayKey(t.Context(), db, ledger.DayOf(noon.UnixMicro())+1)
+		require.NoError(t, err)
+	})
+	require.True(t, bytes.Contains(file, key), "or the test cannot see keys")
+	file = session(func(db *sqldb.DB) { require.NoError(t, deleteDayKeys(t.Context(), db, noon.AddDate(0, 0, 3))) })
+	require.False(t, bytes.Contains(file, key))
 }
 
 // everything gives every stored value of every table, as bytes, by table and column.
