@@ -11,6 +11,7 @@ import (
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/disclosure"
+	"github.com/aitheater/theater/internal/listing"
 	"github.com/aitheater/theater/internal/shelf"
 	"github.com/aitheater/theater/internal/sqldb"
 )
@@ -109,9 +110,13 @@ func invariants(s *shelf.Snapshot, now time.Time) (findings []string) {
 			}
 		}
 	}
+	builtin := map[string]bool{}
+	for _, section := range listing.Sections() {
+		builtin[section.GetName()] = true
+	}
 	for _, layout := range s.Layouts() {
 		for _, name := range layout.GetSections() {
-			if s.Section(name) == nil {
+			if s.Section(name) == nil && !builtin[name] {
 				found("%s: %s does not exist", layout.GetName(), name)
 			}
 		}

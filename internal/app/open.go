@@ -18,6 +18,7 @@ import (
 	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/catalog"
 	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/curation"
 	"github.com/aitheater/theater/internal/edge"
 	"github.com/aitheater/theater/internal/generations"
 	"github.com/aitheater/theater/internal/ledger"
@@ -34,14 +35,15 @@ type App struct {
 	// closers give back what was opened, in the order of opening.
 	closers []func() error
 
-	db     *sqldb.DB
-	redis  redis.UniversalClient
-	log    *changes.Log
-	shelf  *shelf.Shelf
-	gens   *generations.Store
-	signal *signals.Service
-	rank   *rank.Service
-	door   *edge.Server
+	db       *sqldb.DB
+	redis    redis.UniversalClient
+	log      *changes.Log
+	shelf    *shelf.Shelf
+	gens     *generations.Store
+	signal   *signals.Service
+	releases *curation.Service
+	rank     *rank.Service
+	door     *edge.Server
 
 	// loaded is set when catalogue and ranked lists are in memory for the first time.
 	loaded atomic.Bool
@@ -86,7 +88,13 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.gens.OnStats(a.shelf.SetStats)
 	a.signal = signals.New(ledger.New(a.db), a.db, a.shelf, keys)
 	a.rank = rank.New(a.db, a.log, a.shelf, a.gens, keys)
-	listings := listing.New(listing.Config{Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(), Charts: a.rank})
+	films := catalog.New(a.log, a.shelf, keys, a.db.Clock())
+	pages := listing.New(listing.Config{Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(), Charts: a.rank})
+	a.releases = curation.New(curation.Config{
+		Log: a.log, Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(),
+		Films: films, Catalog: films, Pages: pages, Rankings: a.rank, Charts: a.rank,
+		BuiltinCharts: a.rank.Charts(), BuiltinSections: listing.Sections(), BuiltinLayouts: listing.Layouts(),
+	})
 
 	callers, err := openAuth(c.Auth)
 	if err != nil {
@@ -95,10 +103,11 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.door, err = edge.New(edge.Config{
 		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
 		Register: func(r grpc.ServiceRegistrar) {
-			pb.RegisterCatalogServiceServer(r, catalog.New(a.log, a.shelf, keys, a.db.Clock()))
-			r.RegisterService(listing.Desc(listings), listings)
+			pb.RegisterCatalogServiceServer(r, films)
+			r.RegisterService(listing.Desc(pages), pages)
 			pb.RegisterSignalServiceServer(r, a.signal)
 			pb.RegisterChartServiceServer(r, a.rank)
+			pb.RegisterCurationServiceServer(r, a.releases)
 		},
 		Auth: callers, Log: a.log, Ready: a.Ready, Degraded: a.Degraded,
 		Logger: a.logger, Metrics: c.Metrics, Reflection: c.Reflection, Origins: c.Origins, Pages: c.Pages, Drain: drainLimit,

@@ -35,6 +35,7 @@ func (a *App) Run(ctx context.Context, ready func(Addrs)) error {
 	behind.start(fail, "ranked lists", func(ctx context.Context) error { return a.gens.Run(ctx, listed) })
 	behind.start(fail, "ranker", a.rank.Run)
 	behind.start(fail, "events", a.signal.Run)
+	behind.start(fail, "releases", a.releases.Run)
 
 	door, closeDoor := context.WithCancel(ctx)
 	defer closeDoor()
@@ -49,6 +50,7 @@ func (a *App) Run(ctx context.Context, ready func(Addrs)) error {
 			}
 		}
 		a.loaded.Store(true)
+		a.door.Refresh()
 		a.logger.Info("ready", "revision", a.log.Applied(), "films", a.shelf.Current().Slots())
 		ready(a.door.Addresses())
 	})

@@ -72,6 +72,7 @@ type Server struct {
 	drain     context.CancelCauseFunc
 	grpc      *grpc.Server
 	health    *health.Server
+	refresh   sync.Mutex
 	services  []string
 	web       *http.Server
 	ops       *http.Server
@@ -156,6 +157,7 @@ func (s *Server) Addresses() Addresses {
 // left is cut. It returns when no handler runs any more, but within Config.Drain and 3 s; with
 // the error of a port, if one fails.
 func (s *Server) Serve(ctx context.Context) error {
+	s.Refresh() // health is true before the first question
 	failed := make(chan error, 3)
 	go func() { failed <- s.grpc.Serve(s.listeners[0]) }()
 	go func() { failed <- s.web.Serve(s.listeners[1]) }()
@@ -181,20 +183,28 @@ func (s *Server) watchReadiness(ctx context.Context) {
 	for was := !s.door.Ready(); ; {
 		if is := s.door.Ready(); is != was {
 			was = is
-			status := healthpb.HealthCheckResponse_NOT_SERVING
-			if is {
-				status = healthpb.HealthCheckResponse_SERVING
-			}
-			s.health.SetServingStatus("", status)
-			for _, service := range s.services {
-				s.health.SetServingStatus(service, status)
-			}
+			s.Refresh()
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// Refresh makes the health service say what Config.Ready says now. It does so by itself
+// within 100 ms; whoever announces that the server is ready wants it true at once.
+func (s *Server) Refresh() {
+	s.refresh.Lock()
+	defer s.refresh.Unlock()
+	status := healthpb.HealthCheckResponse_NOT_SERVING
+	if s.door.Ready() {
+		status = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", status)
+	for _, service := range s.services {
+		s.health.SetServingStatus(service, status)
 	}
 }
 
