@@ -43,7 +43,7 @@ func host(ctx context.Context, settings app.Config, ready func(app.Addrs)) (err 
 	}
 	defer tel.Shutdown()
 	slog.SetDefault(tel.Log)
-	settings.Logger, settings.Metrics = tel.Log, tel.Metrics
+	settings.Telemetry = tel
 	// Everything stops in order and within its limits. Should something hang all the same, a
 	// process that is gone is better than one that is neither here nor there.
 	defer context.AfterFunc(ctx, func() {

@@ -3,13 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 
 	"github.com/aitheater/theater/internal/edge"
 	"github.com/aitheater/theater/internal/sqldb"
+	"github.com/aitheater/theater/internal/telemetry"
 )
 
 // Config is what a service is made of. The zero value of each optional part works.
@@ -33,10 +33,8 @@ type Config struct {
 	Origins []string
 	// Pages are further handlers of the HTTP port, by pattern of http.ServeMux; optional.
 	Pages map[string]http.Handler
-	// Logger; optional.
-	Logger *slog.Logger
-	// Metrics serves /metrics; optional.
-	Metrics http.Handler
+	// Telemetry is what was set up for the process; optional.
+	Telemetry *telemetry.Telemetry
 }
 
 // Addrs are the addresses a running service listens on.

@@ -27,6 +27,7 @@ import (
 	"github.com/aitheater/theater/internal/shelf"
 	"github.com/aitheater/theater/internal/signals"
 	"github.com/aitheater/theater/internal/sqldb"
+	"github.com/aitheater/theater/internal/telemetry"
 )
 
 // App is an assembled service.
@@ -55,10 +56,11 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	a := &App{logger: c.Logger}
-	if a.logger == nil {
-		a.logger = slog.Default()
+	tel := c.Telemetry
+	if tel == nil {
+		tel = &telemetry.Telemetry{Log: slog.Default()}
 	}
+	a := &App{logger: tel.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -110,7 +112,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 			pb.RegisterCurationServiceServer(r, a.releases)
 		},
 		Auth: callers, Log: a.log, Ready: a.Ready, Degraded: a.Degraded,
-		Logger: a.logger, Metrics: c.Metrics, Reflection: c.Reflection, Origins: c.Origins, Pages: c.Pages, Drain: drainLimit,
+		Logger: tel.Log, Calls: tel.Calls, Metrics: tel.Metrics, Reflection: c.Reflection, Origins: c.Origins, Pages: c.Pages, Drain: drainLimit,
 	})
 	if err != nil {
 		return nil, err

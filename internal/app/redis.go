@@ -44,6 +44,7 @@ func OpenRedis(setting string) (redis.UniversalClient, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	redis.SetLogger(libraryLog{})
 	client := redis.NewUniversalClient(options)
 	provider := followOnly{otel.GetTracerProvider()}
 	if err := redisotel.InstrumentTracing(client, redisotel.WithTracerProvider(provider), redisotel.WithDBStatement(false)); err != nil {
@@ -56,6 +57,16 @@ func OpenRedis(setting string) (redis.UniversalClient, func() error, error) {
 		}
 		return err
 	}, nil
+}
+
+// libraryLog takes in what the client library would print on stderr beside our logs. What
+// matters of it the callers report themselves, with less repetition.
+type libraryLog struct{}
+
+func (libraryLog) Printf(ctx context.Context, format string, args ...any) {
+	if slog.Default().Enabled(ctx, slog.LevelDebug) {
+		slog.DebugContext(ctx, fmt.Sprintf(format, args...))
+	}
 }
 
 func redisOptions(setting string) (*redis.UniversalOptions, error) {
