@@ -51,7 +51,7 @@ func Sections() []*pb.Section {
 		{Name: "sections/animation", Title: both("动画", "Animation"), Layout: pb.Section_ROW, Source: fromRule(`content_type = ANIMATION`, newest)},
 		{Name: "sections/drama", Title: both("剧情", "Drama"), Layout: pb.Section_ROW, Source: fromRule(`content_type = DRAMA`, newest)},
 		{Name: "sections/documentary", Title: both("纪录片", "Documentaries"), Layout: pb.Section_ROW, Source: fromRule(`content_type = DOCUMENTARY`, newest)},
-		{Name: "sections/shorts", Title: both("大赛短片", "Shorts from the competition"), Layout: pb.Section_GRID, MinForm: pb.Film_SHORT, Source: fromRule(`form = SHORT`, newest)},
+		{Name: "sections/shorts", Title: both("短片", "Short films"), Layout: pb.Section_GRID, MinForm: pb.Film_SHORT, Source: fromRule(`form = SHORT`, newest)},
 		{Name: "sections/kids-hot", Title: both("小朋友都在看", "What children are watching"), Layout: pb.Section_HERO, Source: fromChart("hot"), Targeting: kids},
 		{Name: "sections/kids-little", Title: both("给最小的观众", "For the youngest"), Layout: pb.Section_ROW, Source: fromRule(`minors_review:* AND age_band <= AGE_3`, newest)},
 		{Name: "sections/kids-animation", Title: both("动画乐园", "Cartoons"), Layout: pb.Section_GRID, Source: fromRule(`content_type = ANIMATION AND `+forChildren, newest)},

@@ -14,7 +14,8 @@
 //   - a page token carries where its chain stands in the raw list, never what was hidden; its
 //     length is the same whatever stands in it, and a token opens only for the method, the
 //     arguments and the narrowed viewer it was made for.
-//   - what is encoded by hand equals what proto.Marshal gives, byte for byte.
+//   - what is encoded by hand is, field for field and in the schema's order, what proto.Marshal
+//     gives for the same answer; only inside a card the order is the shelf's.
 //
 // Why pages are kept by the token that asked for them: opening a token costs more than
 // everything else a further page needs. A page found under (arguments, viewer, token) was made

@@ -47,13 +47,16 @@ func (s *Service) getHome(ctx context.Context, req *pb.GetHomeRequest) (Reply, e
 	}
 	g := s.look(v)
 	c := s.composer(ctx, g)
-	wire, err := c.home(s, v, k.name, int(sections), int(cards), true)
-	if err != nil {
+	enc := s.encoder(g)
+	defer s.release(enc)
+	if err := c.home(s, enc, v, k.name, int(sections), int(cards), true); err != nil {
 		return nil, err
 	}
+	body := len(enc.out)
+	enc.out = appendInt(enc.out, 2, g.snap.Revision())
 	p := &page{
-		wire:    appendInt(wire, 2, g.snap.Revision()),
-		body:    len(wire),
+		wire:    enc.wire(),
+		body:    body,
 		origins: c.origins,
 		rules:   c.rules,
 		decode:  func() proto.Message { return new(pb.GetHomeResponse) },
@@ -98,13 +101,12 @@ func (s *Service) composer(ctx context.Context, g *glance) *composer {
 	}
 }
 
-// home gives the encoded sections of a page, with tokens if asked for.
-func (c *composer) home(s *Service, v *pb.Viewer, page string, sections, cards int, tokens bool) ([]byte, error) {
+// home encodes the sections of a page, with tokens if asked for.
+func (c *composer) home(s *Service, enc *encoder, v *pb.Viewer, page string, sections, cards int, tokens bool) error {
 	layout := s.layout(c.g.snap, "layouts/"+page)
 	if layout.GetUniqueFilms() {
 		c.taken = map[uint32]bool{}
 	}
-	enc := encoder{g: c.g}
 	for _, name := range layout.GetSections() {
 		if sections == 0 {
 			break
@@ -127,14 +129,14 @@ func (c *composer) home(s *Service, v *pb.Viewer, page string, sections, cards i
 		if tokens && row.more {
 			bound, err := bind(&pb.ListSectionFilmsRequest{Parent: name}, v)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			token = s.seal(sectionMethod, row.next, bound)
 		}
 		enc.section(1, row, token)
 		sections--
 	}
-	return enc.out, nil
+	return nil
 }
 
 // layout gives a layout: the stored one, else the built-in one, else nil.
@@ -198,7 +200,8 @@ func (s *Service) sectionPage(ctx context.Context, g *glance, req *pb.ListSectio
 	if err != nil {
 		return nil, err
 	}
-	enc := encoder{g: g, out: make([]byte, 0, 512*size)}
+	enc := s.encoder(g)
+	defer s.release(enc)
 	for _, p := range row.picks {
 		enc.rankedFilm(1, p)
 	}
@@ -207,7 +210,7 @@ func (s *Service) sectionPage(ctx context.Context, g *glance, req *pb.ListSectio
 	}
 	enc.out = appendGeneration(enc.out, 3, row.list)
 	return &page{
-		wire:    enc.out,
+		wire:    enc.wire(),
 		origins: c.origins,
 		rules:   c.rules,
 		decode:  func() proto.Message { return new(pb.ListSectionFilmsResponse) },
@@ -241,12 +244,13 @@ func (s *Service) ComposeHome(snap *shelf.Snapshot, lists func(chart, market str
 		return ru, &ruleList{slots: snap.Select(ru.filter, ru.order, at, false)}, nil
 	}
 	c.rankings = new(rankings)
-	wire, err := c.home(s, v, pageOf(page, v), int(sections), int(cards), false)
-	if err != nil {
+	enc := s.encoder(g)
+	defer s.release(enc)
+	if err := c.home(s, enc, v, pageOf(page, v), int(sections), int(cards), false); err != nil {
 		return nil, err
 	}
 	m := new(pb.GetHomeResponse)
-	if err := proto.Unmarshal(wire, m); err != nil {
+	if err := proto.Unmarshal(enc.out, m); err != nil {
 		return nil, err
 	}
 	return &pb.PreviewHomeResponse{Sections: m.GetSections(), Revision: snap.Revision(), DroppedPins: c.dropped}, nil

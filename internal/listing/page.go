@@ -152,7 +152,6 @@ func (s *Service) kept(ctx context.Context, k key) *page {
 // keep keeps a page made by g, unless the shelf moved on meanwhile.
 func (s *Service) keep(ctx context.Context, k key, g *glance, p *page) {
 	s.link(ctx, p, false)
-	p.wire = append(make([]byte, 0, len(p.wire)), p.wire...) // without what it was made in
 	p.seen, p.unknown, p.edge = slices.Clip(g.seen), g.unknown, g.edge
 	p.editor, p.revision = g.snap.EditorialRevision(), g.snap.Revision()
 	if s.Shelf.Current() == g.snap {

@@ -55,7 +55,8 @@ func (s *Service) rankedPage(ctx context.Context, g *glance, req *pb.ListRankedF
 		return nil, err
 	}
 	w := s.rankings.walk(g, list, f, int(at.pos))
-	enc := encoder{g: g, out: make([]byte, 0, 512*min(size, 100))}
+	enc := s.encoder(g)
+	defer s.release(enc)
 	full := f.plain(g.viewer)
 	for n := 0; n < size; n++ {
 		p, ok := w.next()
@@ -73,7 +74,7 @@ func (s *Service) rankedPage(ctx context.Context, g *glance, req *pb.ListRankedF
 	}
 	enc.out = appendGeneration(enc.out, 3, list)
 	return &page{
-		wire:    enc.out,
+		wire:    enc.wire(),
 		decode:  func() proto.Message { return new(pb.ListRankedFilmsResponse) },
 		origins: []origin{originOf(req.GetChart(), list, first)},
 	}, nil

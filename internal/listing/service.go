@@ -3,6 +3,7 @@ package listing
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -39,6 +40,7 @@ type Service struct {
 	census   *census
 	rankings rankings
 	builtin  builtin
+	encoders sync.Pool // of *encoder
 }
 
 // New makes the service. It starts nothing and needs no closing.

@@ -109,7 +109,8 @@ func (s *Service) batchGetCards(ctx context.Context, req *pb.BatchGetCardsReques
 		return p, nil
 	}
 	g := s.look(v)
-	enc := encoder{g: g, out: make([]byte, 0, 512*len(req.GetNames()))}
+	enc := s.encoder(g)
+	defer s.release(enc)
 	var missing []string
 	for _, name := range req.GetNames() {
 		e, verdict := g.named(name)
@@ -123,7 +124,7 @@ func (s *Service) batchGetCards(ctx context.Context, req *pb.BatchGetCardsReques
 	for _, name := range missing {
 		enc.out = appendBytes(enc.out, 2, []byte(name))
 	}
-	p := &page{wire: enc.out, decode: func() proto.Message { return new(pb.BatchGetCardsResponse) }}
+	p := &page{wire: enc.wire(), decode: func() proto.Message { return new(pb.BatchGetCardsResponse) }}
 	s.keep(ctx, k, g, p)
 	return p, nil
 }

@@ -32,6 +32,24 @@ type encoder struct {
 	body []byte
 }
 
+// encoder gives an empty encoder; its buffers are used again after release.
+func (s *Service) encoder(g *glance) *encoder {
+	e, ok := s.encoders.Get().(*encoder)
+	if !ok {
+		e = new(encoder)
+	}
+	e.g, e.out = g, e.out[:0]
+	return e
+}
+
+func (s *Service) release(e *encoder) {
+	e.g = nil
+	s.encoders.Put(e)
+}
+
+// wire gives a copy of what was encoded.
+func (e *encoder) wire() []byte { return append(make([]byte, 0, len(e.out)), e.out...) }
+
 func appendBytes(b []byte, field protowire.Number, v []byte) []byte {
 	b = protowire.AppendTag(b, field, protowire.BytesType)
 	return protowire.AppendBytes(b, v)
