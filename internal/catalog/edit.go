@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -32,8 +34,15 @@ func seal(w *changes.Writer, old, f *pb.Film, note string) (*changes.Change, err
 	if err != nil {
 		return nil, err
 	}
-	return &changes.Change{Name: f.GetName(), Body: body, Withdraw: old != nil && hides(old, f), Note: note}, nil
+	c := &changes.Change{Name: f.GetName(), Body: body, Withdraw: old != nil && hides(old, f), Note: note}
+	if deleted := f.GetDeleteTime(); deleted != nil {
+		c.Expire = deleted.AsTime().Add(keepDeleted)
+	}
+	return c, nil
 }
+
+// keepDeleted is how long a deleted film can be undeleted.
+const keepDeleted = 30 * 24 * time.Hour
 
 // shown reports whether the film may be seen by someone, as far as its state goes.
 func shown(f *pb.Film) bool { return f.GetState() == pb.Film_PUBLISHED && f.GetDeleteTime() == nil }

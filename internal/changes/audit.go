@@ -45,6 +45,7 @@ func chainHash(before string, e *pb.AuditEntry) string {
 // appendAudit numbers, chains and stores entries, and moves the head.
 func appendAudit(tx *sqldb.Tx, h head, now time.Time, entries []*pb.AuditEntry) error {
 	for _, e := range entries {
+		e.Actor, e.Resource, e.Note = clean(e.GetActor()), clean(e.GetResource()), clean(e.GetNote())
 		h.auditSequence++
 		e.Sequence, e.Time = h.auditSequence, timestamppb.New(now)
 		e.ChainHash = chainHash(h.auditHash, e)
@@ -67,7 +68,11 @@ func (l *Log) AuditDenied(ctx context.Context, call Call, resource, why string) 
 		if err := restoreHead(tx, h.revision-1); err != nil {
 			return err
 		}
-		return appendAudit(tx, h, tx.Now(), []*pb.AuditEntry{{Actor: call.Actor, Method: call.Method, Resource: resource, RequestId: call.RequestID, Note: why}})
+		now, err := tx.Time()
+		if err != nil {
+			return err
+		}
+		return appendAudit(tx, h, now, []*pb.AuditEntry{{Actor: call.Actor, Method: call.Method, Resource: resource, RequestId: call.RequestID, Note: why}})
 	})
 }
 

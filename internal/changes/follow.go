@@ -28,7 +28,7 @@ const (
 	// pollLimit bounds one poll, so that a database that stalls is seen as silent.
 	pollLimit = 2 * time.Second
 	// readAtOnce is how many history rows one poll reads; more than any one write has.
-	readAtOnce = 5000
+	readAtOnce = maxChanges + 1
 )
 
 // errReload says that the history is not the one followed so far.
@@ -41,7 +41,7 @@ func (l *Log) Follow(ctx context.Context, a Applier) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.follow(ctx, a) })
 	group.Go(func() error { return l.report(ctx) })
-	group.Go(func() error { return l.trimDaily(ctx) })
+	group.Go(func() error { return l.keepHouse(ctx) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -88,34 +88,43 @@ func (l *Log) follow(ctx context.Context, a Applier) error {
 
 // load reads every resource in one snapshot.
 func (l *Log) load(ctx context.Context, a Applier) error {
-	if err := l.db.Write(ctx, func(tx *sqldb.Tx) error { return nameStore(tx, l.db.StoreID()) }); err != nil {
-		return err
-	}
-	return l.db.Read(ctx, func(tx *sqldb.Tx) error {
-		revision, _, store, err := readHead(tx)
-		if err != nil {
+	var revision int64
+	var store string
+	var all []Resource
+	err := l.db.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		if revision, _, err = readHead(tx); err != nil {
 			return err
 		}
+		store, all = tx.StoreID(), nil
 		rows, err := tx.Query(`SELECT name, revision, body FROM changes_resources`)
 		if err != nil {
 			return err
 		}
-		var broken error
-		err = a.Load(revision, func() (r Resource, ok bool) {
-			if !rows.Next() {
-				return r, false
-			}
-			broken = rows.Scan(&r.Name, &r.Revision, &r.Body)
-			return r, broken == nil
-		})
-		if err := errors.Join(err, broken, rows.Err(), rows.Close()); err != nil {
+		return each(rows, func() error {
+			var r Resource
+			err := rows.Scan(&r.Name, &r.Revision, &r.Body)
+			all = append(all, r)
 			return err
-		}
-		l.store, l.withdrawn = store, revision
-		l.heard(revision)
-		l.setApplied(revision)
-		return nil
+		})
 	})
+	if err != nil {
+		return err
+	}
+	// Only what was read to the end is shown: half a catalogue would look like a whole one.
+	err = a.Load(revision, func() (r Resource, ok bool) {
+		if len(all) == 0 {
+			return r, false
+		}
+		r, all[0], all = all[0], Resource{}, all[1:]
+		return r, true
+	})
+	if err != nil {
+		return err
+	}
+	l.store, l.withdrawn = store, revision
+	l.heard(revision)
+	l.setApplied(revision)
+	return nil
 }
 
 // poll hands over withdrawals, then whole revisions; more says that it has not caught up.
@@ -126,12 +135,12 @@ func (l *Log) poll(ctx context.Context, a Applier) (more bool, err error) {
 	var rows []HistoryRow
 	var head int64
 	err = l.db.Read(ctx, func(tx *sqldb.Tx) error {
-		var store string
+		var trimmed int64
 		var err error
-		if head, _, store, err = readHead(tx); err != nil {
+		if head, trimmed, err = readHead(tx); err != nil {
 			return err
 		}
-		if head < applied || store != l.store {
+		if head < applied || applied < trimmed || tx.StoreID() != l.store {
 			return errReload
 		}
 		if head == applied {
@@ -203,21 +212,4 @@ func (l *Log) heard(head int64) {
 		}
 		s.loaded, s.head, s.polled, s.ahead, s.cutOff = true, head, time.Now(), time.Time{}, false
 	})
-}
-
-// trimDaily trims an hour after the start and then once a day.
-func (l *Log) trimDaily(ctx context.Context) error {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-		}
-		if err := l.Trim(ctx); err != nil {
-			slog.WarnContext(ctx, "old history was not trimmed; trying again tomorrow", "error", err)
-		}
-		timer.Reset(24 * time.Hour)
-	}
 }

@@ -134,7 +134,7 @@ type Status struct {
 	// CutOff says that newer state exists which this process cannot read; it must refuse
 	// viewers.
 	CutOff bool
-	// Degraded is empty, or "sql" when the database has been silent for 2 s.
+	// Degraded is empty, or "sql" when the database does not answer.
 	Degraded string
 	// Applied is the newest revision shown, Head the newest known.
 	Applied, Head int64
@@ -144,7 +144,7 @@ type Status struct {
 func (l *Log) Status() Status {
 	s := l.state.Load()
 	out := Status{Ready: s.loaded && !s.cutOff, CutOff: s.cutOff, Applied: l.applied.Load(), Head: s.head}
-	if s.loaded && time.Since(s.polled) > 2*time.Second {
+	if s.loaded && (l.db.Down() || time.Since(s.polled) > time.Second) {
 		out.Degraded = "sql"
 	}
 	if l.strict && s.loaded && time.Since(s.polled) > time.Second {

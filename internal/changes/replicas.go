@@ -156,7 +156,7 @@ func (l *Log) Replicas(ctx context.Context) (replicas []*pb.Replica, err error) 
 	}
 	err = l.db.Read(ctx, func(tx *sqldb.Tx) error {
 		replicas = nil
-		head, _, _, err := readHead(tx)
+		head, _, err := readHead(tx)
 		if err != nil {
 			return err
 		}

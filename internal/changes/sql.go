@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -36,16 +37,19 @@ func moveAudit(tx *sqldb.Tx, sequence int64, hash string) error {
 	return err
 }
 
-// readHead gives the newest revision, the newest one trimmed and the store's id.
-func readHead(tx *sqldb.Tx) (revision, trimmed int64, store string, err error) {
-	err = tx.QueryRow(`SELECT revision, trimmed, store FROM changes_head WHERE one = 1`).Scan(&revision, &trimmed, &store)
-	return revision, trimmed, store, err
+// readHead gives the newest revision and the newest one trimmed.
+func readHead(tx *sqldb.Tx) (revision, trimmed int64, err error) {
+	err = tx.QueryRow(`SELECT revision, trimmed FROM changes_head WHERE one = 1`).Scan(&revision, &trimmed)
+	return revision, trimmed, err
 }
 
-// nameStore gives the store its id if it has none.
-func nameStore(tx *sqldb.Tx, id string) error {
-	_, err := tx.Exec(`UPDATE changes_head SET store = $1 WHERE one = 1 AND store = ''`, id)
-	return err
+// storable reports whether a database can hold s as text, and so whether looking for it can
+// find anything.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+// clean makes any text storable.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // placeholders is "$from,$from+1,…", n of them.
@@ -106,15 +110,19 @@ func writeResources(tx *sqldb.Tx, revision int64, changes []Change) error {
 	var values []any
 	for _, c := range changes {
 		if c.Body != nil {
-			values = append(values, c.Name, revision, c.Body)
+			var expires int64
+			if !c.Expire.IsZero() {
+				expires = c.Expire.UnixMicro()
+			}
+			values = append(values, c.Name, revision, c.Body, expires)
 			continue
 		}
 		if _, err := tx.Exec(`DELETE FROM changes_resources WHERE name = $1`, c.Name); err != nil {
 			return err
 		}
 	}
-	return tx.Insert("changes_resources (name, revision, body)", 3, values,
-		"ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, body = excluded.body")
+	return tx.Insert("changes_resources (name, revision, body, expires)", 4, values,
+		"ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, body = excluded.body, expires = excluded.expires")
 }
 
 func writeHistory(tx *sqldb.Tx, revision int64, now time.Time, call Call, changes []Change) error {
@@ -189,13 +197,13 @@ func recall(tx *sqldb.Tx, call Call, now time.Time) (m memory, ok bool, err erro
 	return m, err == nil, err
 }
 
-func remember(tx *sqldb.Tx, call Call, arguments []byte, revision int64, answer []byte) error {
+func remember(tx *sqldb.Tx, call Call, now time.Time, arguments []byte, revision int64, answer []byte) error {
 	if answer == nil {
 		answer = []byte{}
 	}
 	_, err := tx.Exec(`INSERT INTO changes_requests (actor, method, request_id, arguments, revision, answer, time) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (actor, method, request_id) DO UPDATE SET arguments = excluded.arguments, revision = excluded.revision, answer = excluded.answer, time = excluded.time`,
-		call.Actor, call.Method, call.RequestID, arguments, revision, answer, tx.Now().UnixMicro())
+		call.Actor, call.Method, call.RequestID, arguments, revision, answer, now.UnixMicro())
 	return err
 }
 

@@ -49,19 +49,24 @@ type Change struct {
 	Withdraw bool
 	// Note goes into the audit row.
 	Note string
+	// Expire is when the resource is purged unless a later change of it says otherwise; the
+	// zero time is never.
+	Expire time.Time
 }
 
 // Writer is the inside of one write.
 type Writer struct {
 	// Revision is the revision this write will have.
 	Revision int64
-	// Now is the database's time.
+	// Now is the database's time since the write has its turn: never before that of the
+	// revision before.
 	Now time.Time
 	// Tx is for a room's own tables.
 	Tx *sqldb.Tx
 
 	before  map[string]Resource // what Get found; a zero Name = absent
 	changes []Change
+	at      map[string]int // index into changes by name
 }
 
 // Get gives the named resources as of now, those that exist, by name. It does not see what
@@ -69,7 +74,7 @@ type Writer struct {
 func (w *Writer) Get(names ...string) (map[string]Resource, error) {
 	var unread []string
 	for _, name := range names {
-		if _, ok := w.before[name]; !ok {
+		if _, ok := w.before[name]; !ok && storable(name) {
 			w.before[name] = Resource{}
 			unread = append(unread, name)
 		}
@@ -86,11 +91,13 @@ func (w *Writer) Get(names ...string) (map[string]Resource, error) {
 	return found, nil
 }
 
-// Put adds changes to this write; of several for one resource the last counts.
+// Put adds changes to this write, 1,999 at the most; of several for one resource the last
+// counts.
 func (w *Writer) Put(changes ...Change) {
 	for _, c := range changes {
-		at := slices.IndexFunc(w.changes, func(o Change) bool { return o.Name == c.Name })
-		if at < 0 {
+		at, ok := w.at[c.Name]
+		if !ok {
+			w.at[c.Name] = len(w.changes)
 			w.changes = append(w.changes, c)
 			continue
 		}
@@ -105,11 +112,15 @@ func (w *Writer) Put(changes ...Change) {
 // 1 s; it notes the revision for the trailer of ctx's call.
 func Write[R proto.Message](ctx context.Context, l *Log, call Call, fn func(w *Writer) (R, error)) (R, int64, error) {
 	answer, revision, err := WriteBatch(ctx, l, call, fn)
-	if err == nil && revision > 0 && l.Wait(ctx, revision, time.Second) != nil {
-		return answer, revision, nil // it is stored; the caller's next read here may lag
+	if err == nil && revision > 0 && l.state.Load().loaded {
+		// If the wait fails it is stored all the same; the caller's next read here may lag.
+		_ = l.Wait(ctx, revision, time.Second)
 	}
 	return answer, revision, err
 }
+
+// maxChanges is the most changes of one write: a follower reads whole revisions.
+const maxChanges = 1999
 
 // errKeepNothing rolls a transaction back without failing the call.
 var errKeepNothing = errors.New("nothing to keep")
@@ -127,8 +138,12 @@ func WriteBatch[R proto.Message](ctx context.Context, l *Log, call Call, fn func
 		if err != nil {
 			return err
 		}
+		now, err := tx.Time()
+		if err != nil {
+			return err
+		}
 		if call.RequestID != "" {
-			r, ok, err := recall(tx, call, tx.Now())
+			r, ok, err := recall(tx, call, now)
 			if err != nil {
 				return err
 			}
@@ -144,7 +159,7 @@ func WriteBatch[R proto.Message](ctx context.Context, l *Log, call Call, fn func
 				return errKeepNothing
 			}
 		}
-		w := &Writer{Revision: head.revision, Now: tx.Now(), Tx: tx, before: map[string]Resource{}}
+		w := &Writer{Revision: head.revision, Now: now, Tx: tx, before: map[string]Resource{}, at: map[string]int{}}
 		if answer, err = fn(w); err != nil {
 			return err
 		}
@@ -170,7 +185,7 @@ func WriteBatch[R proto.Message](ctx context.Context, l *Log, call Call, fn func
 		if err != nil {
 			return err
 		}
-		return remember(tx, call, arguments, revision, body)
+		return remember(tx, call, now, arguments, revision, body)
 	})
 	if err != nil && !errors.Is(err, errKeepNothing) {
 		var none R
@@ -186,7 +201,7 @@ func WriteBatch[R proto.Message](ctx context.Context, l *Log, call Call, fn func
 // digest is the SHA-256 of a request's deterministic wire form.
 func digest(m proto.Message) ([]byte, error) {
 	if m == nil {
-		return nil, nil
+		return []byte{}, nil
 	}
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -198,6 +213,9 @@ func digest(m proto.Message) ([]byte, error) {
 
 // store writes the changes in order of their names.
 func (w *Writer) store(call Call, head head) error {
+	if len(w.changes) > maxChanges {
+		return fmt.Errorf("a write of %d changes; %d is the most", len(w.changes), maxChanges)
+	}
 	slices.SortFunc(w.changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
 	names := make([]string, len(w.changes))
 	for i, c := range w.changes {

@@ -3,19 +3,20 @@
 -- +goose Up
 CREATE TABLE changes_head (
     one BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    store TEXT NOT NULL,
     revision BIGINT NOT NULL,
     trimmed BIGINT NOT NULL,
     audit_sequence BIGINT NOT NULL,
     audit_hash TEXT NOT NULL
 );
-INSERT INTO changes_head (one, store, revision, trimmed, audit_sequence, audit_hash) VALUES (1, '', 0, 0, 0, '');
+INSERT INTO changes_head (one, revision, trimmed, audit_sequence, audit_hash) VALUES (1, 0, 0, 0, '');
 
 CREATE TABLE changes_resources (
     name TEXT NOT NULL PRIMARY KEY,
     revision BIGINT NOT NULL,
-    body BYTEA NOT NULL
+    body BYTEA NOT NULL,
+    expires BIGINT NOT NULL -- microseconds since 1970, 0 = never
 );
+CREATE INDEX changes_resources_expiring ON changes_resources (expires) WHERE expires > 0;
 
 -- History is both the stored revisions and the feed that followers read.
 CREATE TABLE changes_history (
