@@ -30,8 +30,9 @@
 // batches of 500, so one line of writers is enough; a take-down waits for one batch at the
 // most.
 //
-// History is the feed: the body a follower needs is exactly the one of that revision, so
-// a separate feed table would only point at it.
+// A resource is a pointer into history, where each body is stored once. History is the feed
+// too: the body a follower needs is exactly the one of that revision, so a separate table
+// would only point at it.
 //
 // # Rejected
 //

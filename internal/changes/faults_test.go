@@ -305,10 +305,10 @@ func TestAnotherHistoryIsReloaded(t *testing.T) {
 	}
 	change("DELETE FROM changes_resources WHERE revision > 3", "DELETE FROM changes_history WHERE revision > 3", "UPDATE changes_head SET revision = 3")
 	require.Eventually(t, func() bool { return len(m.bodies()) == 3 && l.Applied() == 3 }, 3*time.Second, 5*time.Millisecond)
-	change("UPDATE changes_resources SET body = 'y'", "UPDATE sqldb_settings SET value = 'another store id' WHERE name = 'store_id'")
+	change("UPDATE changes_history SET body = 'y'", "UPDATE sqldb_settings SET value = 'another store id' WHERE name = 'store_id'")
 	require.Eventually(t, func() bool { return m.bodies()["genres/g0"] == "y" }, 3*time.Second, 5*time.Millisecond)
 	// A follower so far behind that its rows were trimmed reads everything again too.
-	change("UPDATE changes_resources SET body = 'z', revision = 9", "UPDATE changes_head SET revision = 9, trimmed = 9")
+	change("UPDATE changes_history SET body = 'z', revision = 8 WHERE name = 'genres/g0'", "UPDATE changes_resources SET revision = 8 WHERE name = 'genres/g0'", "UPDATE changes_head SET revision = 9, trimmed = 9")
 	require.Eventually(t, func() bool { return m.bodies()["genres/g0"] == "z" && l.Applied() == 9 }, 3*time.Second, 5*time.Millisecond)
 }
 

@@ -96,7 +96,7 @@ func (l *Log) load(ctx context.Context, a Applier) error {
 			return err
 		}
 		store, all = tx.StoreID(), nil
-		rows, err := tx.Query(`SELECT name, revision, body FROM changes_resources`)
+		rows, err := tx.Query(selectResources)
 		if err != nil {
 			return err
 		}

@@ -64,6 +64,10 @@ func placeholders(from, n int) string {
 	return b.String()
 }
 
+// selectResources reads the current body of resources where it stands: in their history.
+const selectResources = `SELECT r.name, r.revision, h.body FROM changes_resources r
+	JOIN changes_history h ON h.name = r.name AND h.revision = r.revision`
+
 // inChunks is how many values one IN list holds.
 const inChunks = 500
 
@@ -76,7 +80,7 @@ func readResources(tx *sqldb.Tx, names []string, found map[string]Resource) erro
 			args[i] = name
 		}
 		names = names[n:]
-		rows, err := tx.Query(`SELECT name, revision, body FROM changes_resources WHERE name IN (`+placeholders(1, n)+`)`, args...)
+		rows, err := tx.Query(selectResources+` WHERE r.name IN (`+placeholders(1, n)+`)`, args...)
 		if err != nil {
 			return err
 		}
@@ -114,15 +118,15 @@ func writeResources(tx *sqldb.Tx, revision int64, changes []Change) error {
 			if !c.Expire.IsZero() {
 				expires = c.Expire.UnixMicro()
 			}
-			values = append(values, c.Name, revision, c.Body, expires)
+			values = append(values, c.Name, revision, expires)
 			continue
 		}
 		if _, err := tx.Exec(`DELETE FROM changes_resources WHERE name = $1`, c.Name); err != nil {
 			return err
 		}
 	}
-	return tx.Insert("changes_resources (name, revision, body, expires)", 4, values,
-		"ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, body = excluded.body, expires = excluded.expires")
+	return tx.Insert("changes_resources (name, revision, expires)", 3, values,
+		"ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, expires = excluded.expires")
 }
 
 func writeHistory(tx *sqldb.Tx, revision int64, now time.Time, call Call, changes []Change) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -204,7 +205,7 @@ func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
 }
 
 // Insert adds rows with as few statements as the database allows. into is
-// "table (a, b, c)", suffix is empty or "ON CONFLICT …"; values holds the rows back to back.
+// "table (a, b, c)", suffix is empty or "ON CONFLICT …" without parameters; values holds the rows back to back.
 func (t *Tx) Insert(into string, columns int, values []any, suffix string) error {
 	if columns <= 0 || len(values)%columns != 0 {
 		return fmt.Errorf("sqldb: %d values are no rows of %d columns", len(values), columns)
@@ -241,11 +242,12 @@ func insertText(into string, columns, rows int, suffix string, numbered bool) st
 		default:
 			b.WriteByte(',')
 		}
-		if numbered {
-			fmt.Fprintf(&b, "$%d", i+1)
-		} else {
+		if !numbered {
 			b.WriteByte('?')
+			continue
 		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(i + 1))
 	}
 	b.WriteString(") ")
 	b.WriteString(suffix)

@@ -10,10 +10,10 @@ CREATE TABLE changes_head (
 );
 INSERT INTO changes_head (one, revision, trimmed, audit_sequence, audit_hash) VALUES (1, 0, 0, 0, '');
 
+-- The body of a resource is in the history row of its revision.
 CREATE TABLE changes_resources (
     name TEXT NOT NULL PRIMARY KEY,
     revision BIGINT NOT NULL,
-    body BYTEA NOT NULL,
     expires BIGINT NOT NULL -- microseconds since 1970, 0 = never
 );
 CREATE INDEX changes_resources_expiring ON changes_resources (expires) WHERE expires > 0;
