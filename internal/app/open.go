@@ -117,6 +117,11 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	unmeasure, err := a.measure()
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, unmeasure)
 	return a, nil
 }
 

@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// measure publishes how this replica and what it depends on are doing; the result ends it.
+func (a *App) measure() (func() error, error) {
+	meter := otel.Meter("github.com/aitheater/theater")
+	var errs [4]error
+	gauge := func(i int, name, description string) metric.Int64ObservableGauge {
+		g, err := meter.Int64ObservableGauge(name, metric.WithDescription(description))
+		errs[i] = err
+		return g
+	}
+	ready := gauge(0, "theater.ready", "1 while this replica answers viewers.")
+	applied := gauge(1, "theater.changes.applied", "Newest revision this replica shows.")
+	head := gauge(2, "theater.changes.head", "Newest revision this replica knows of.")
+	healthy := gauge(3, "theater.dependency.healthy", "1 while a dependency answers.")
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	sql := metric.WithAttributeSet(attribute.NewSet(attribute.String("dependency", "sql")))
+	redis := metric.WithAttributeSet(attribute.NewSet(attribute.String("dependency", "redis")))
+	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		status := a.log.Status()
+		o.ObserveInt64(ready, number(a.Ready()))
+		o.ObserveInt64(applied, status.Applied)
+		o.ObserveInt64(head, status.Head)
+		o.ObserveInt64(healthy, number(status.Degraded == ""), sql)
+		o.ObserveInt64(healthy, number(a.gens.Degraded() == ""), redis)
+		return nil
+	}, ready, applied, head, healthy)
+	if err != nil {
+		return nil, err
+	}
+	return registration.Unregister, nil
+}
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
