@@ -28,7 +28,7 @@ func TestSeasonFillsEveryMarket(t *testing.T) {
 			if f.GetRuntime().AsDuration() >= 15*time.Minute {
 				features++
 			}
-			if f.GetMinorsReview() != nil && f.GetAgeBand() <= pb.Film_AGE_8 {
+			if f.GetMinorsReview() != nil && max(f.GetMinorsReview().GetAgeBand(), f.GetAgeBand()) <= pb.Film_AGE_8 {
 				children++
 			}
 		}

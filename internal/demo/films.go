@@ -133,8 +133,14 @@ func (w work) film(now time.Time) *pb.Film {
 		f.Artwork = append(f.Artwork, &pb.Artwork{Kind: pb.Artwork_POSTER, Uri: fmt.Sprintf("/art/%s/poster.svg?w=%d", w.id, size), Width: size, Height: size * 3 / 2, Alt: w.title["en"]})
 	}
 	f.Artwork = append(f.Artwork, &pb.Artwork{Kind: pb.Artwork_BACKDROP, Uri: fmt.Sprintf("/art/%s/backdrop.svg?w=1280", w.id), Width: 1280, Height: 720, Alt: w.title["en"]})
-	if w.cleared {
-		f.MinorsReview = &pb.MinorsReview{Reviewer: "Children's desk", ReviewTime: timestamppb.New(time.Date(int(w.year), time.Month(w.month), 1, 0, 0, 0, 0, time.UTC)), AgeBand: w.band}
+	if w.cleared || w.band < pb.Film_AGE_12 {
+		// China asks for a review of all that is offered to children; what was not made for
+		// them is cleared for the older ones only.
+		cleared := pb.Film_AGE_12
+		if w.cleared {
+			cleared = w.band
+		}
+		f.MinorsReview = &pb.MinorsReview{Reviewer: "Children's desk", ReviewTime: timestamppb.New(time.Date(int(w.year), time.Month(w.month), 1, 0, 0, 0, 0, time.UTC)), AgeBand: cleared}
 	}
 	return f
 }

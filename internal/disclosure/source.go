@@ -72,7 +72,9 @@ const (
 	Generated Class = iota
 	// Composite: new work mixing generated and other elements, or captured media altered.
 	Composite
-	// Suspected: declared as made otherwise, with traces of a machine in the label.
+	// Possible: declared as made otherwise, with a label that says "may be".
+	Possible
+	// Suspected: declared as made otherwise, with a label that suspects, or a broken one.
 	Suspected
 	// Assisted: made by people with software.
 	Assisted
@@ -81,7 +83,8 @@ const (
 	classes int = iota
 )
 
-// ClassOf reads the class from the film's provenance; the strictest when in doubt.
+// ClassOf reads the class from the film's provenance; the strictest of what source type,
+// stages and label say, and Generated when the source type is unknown.
 func ClassOf(f *pb.Film) Class {
 	p := f.GetProvenance()
 	class, known := classOfSource(p.GetDigitalSourceType())
@@ -93,10 +96,16 @@ func ClassOf(f *pb.Film) Class {
 			class = min(class, Composite)
 		}
 	}
-	switch p.GetAigcLabel().GetClass() {
+	label := p.GetAigcLabel()
+	if label.GetClass() == pb.AigcLabel_CLASS_UNSPECIFIED {
+		label = ParseLabel(label.GetRaw())
+	}
+	switch label.GetClass() {
 	case pb.AigcLabel_CONFIRMED:
-		return Generated
-	case pb.AigcLabel_POSSIBLE, pb.AigcLabel_SUSPECTED:
+		class = Generated
+	case pb.AigcLabel_POSSIBLE:
+		class = min(class, Possible)
+	case pb.AigcLabel_SUSPECTED:
 		class = min(class, Suspected)
 	}
 	return class

@@ -108,6 +108,9 @@ func someFilm(t *rapid.T, name string) *pb.Film {
 	if mostly("reviewed") {
 		f.MinorsReview = &pb.MinorsReview{Reviewer: "Ada", AgeBand: pb.Film_AgeBand(rapid.IntRange(0, 6).Draw(t, "review"))}
 	}
+	if mostly("licensed") {
+		f.Licenses = []*pb.License{{Market: "CN", Kind: rapid.SampledFrom([]string{disclosure.OnlineFilm, disclosure.MicroDramaFiling}).Draw(t, "licence"), Number: "1"}}
+	}
 	for range rapid.IntRange(0, 3).Draw(t, "ratings") {
 		f.Ratings = append(f.Ratings, &pb.Rating{
 			Market: rapid.SampledFrom(someMarkets).Draw(t, "market"), System: rapid.SampledFrom(someSystems).Draw(t, "system"),
