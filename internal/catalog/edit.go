@@ -8,6 +8,7 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/disclosure"
 	"github.com/aitheater/theater/internal/resource"
 )
 
@@ -102,6 +103,9 @@ func (e edit) check(w *changes.Writer, old, f *pb.Film) error {
 		}
 	}
 	derive(f)
+	if err := disclosure.Strengthens(old, f); err != nil {
+		return err
+	}
 	if shown(f) {
 		if unmet := unpublishable(f, genres.children(f), w.Now); len(unmet) > 0 {
 			return notPublishable(f, unmet)

@@ -29,6 +29,7 @@ func derive(f *pb.Film) {
 	}
 	if p := f.GetProvenance(); p != nil {
 		p.DigitalSourceType = disclosure.NormalizeSourceType(p.GetDigitalSourceType())
+		p.AigcLabel = disclosure.ParseLabel(p.GetAigcLabel().GetRaw())
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/disclosure"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
 	"github.com/aitheater/theater/internal/resource"
@@ -151,6 +152,11 @@ func (b *batch) one(sent *pb.Film) (*pb.ImportResult, error) {
 		return nil, err
 	}
 	derive(f)
+	if old.GetFirstPublishTime() != nil { // a source may correct what nobody was shown
+		if err := disclosure.Strengthens(old, f); err != nil {
+			return nil, err
+		}
+	}
 	held, err := b.publish(f)
 	if err != nil {
 		return nil, err
