@@ -318,7 +318,7 @@ func TestARuleSectionTakesAFilmAsSoonAsItMatches(t *testing.T) {
 	h.shelves(false, &pb.Section{Name: "sections/mine", Source: fromRule(`tags:"in"`, "")})
 	assert.Empty(t, h.page(home(adult)))
 	h.edit("films/a", func(f *pb.Film) { f.Tags = []string{"in"} })
-	require.Eventually(t, func() bool { return h.page(home(adult)) == "mine: a" }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return h.page(home(adult)) == "mine: a" }, 10*time.Second, time.Millisecond)
 	h.edit("films/a", func(f *pb.Film) { f.Tags = nil })
 	assert.Empty(t, h.page(home(adult)), "and lets it go at once")
 }

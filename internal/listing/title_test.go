@@ -151,7 +151,7 @@ func TestGenresAreCountedBehindTheGate(t *testing.T) {
 	chinese.Languages = []string{"zh-Hant"}
 	assert.Equal(t, "drama=剧情:2 family=Family:1 ", count(chinese))
 	h.takeDown("films/b")
-	assert.Eventually(t, func() bool { return count(child) == "drama=Drama:1 " }, time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return count(child) == "drama=Drama:1 " }, 10*time.Second, time.Millisecond)
 	h.put(&pb.Genre{Name: "genres/aaa", DisplayNames: map[string]string{"en": "First"}})
 	assert.Equal(t, "drama=Drama:1 ", count(child))
 }
