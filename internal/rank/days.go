@@ -137,13 +137,20 @@ type renames map[uint64]ledger.Purge
 // rename makes every key of a purged viewer one of the new hash. Keys are found by the first
 // half of the hash, which no row is mixed into.
 func (s *state) rename(purges []ledger.Purge) {
+	for len(purges) > 0 && purges[0].Seq <= s.renamed {
+		purges = purges[1:] // done with an earlier batch
+	}
 	if len(purges) == 0 {
 		return
 	}
+	s.renamed = purges[len(purges)-1].Seq
 	s.purged = append(s.purged, purges...)
 	by := renames{}
 	for _, p := range purges {
-		by[keyOf(&p.Old, 0, 0)[0]] = p
+		key := keyOf(&p.Old, 0, 0)[0]
+		if _, earlier := by[key]; !earlier { // who came back after it is not in memory yet
+			by[key] = p
+		}
 	}
 	for _, d := range s.days {
 		for _, m := range d.markets {
@@ -152,10 +159,8 @@ func (s *state) rename(purges []ledger.Purge) {
 		}
 	}
 	for i := range s.waiting {
-		for _, p := range purges {
-			if s.waiting[i].Viewer == p.Old {
-				s.waiting[i].Viewer = p.New
-			}
+		if p, purged := by[keyOf(&s.waiting[i].Viewer, 0, 0)[0]]; purged {
+			s.waiting[i].Viewer = p.New
 		}
 	}
 	for _, m := range s.markets {

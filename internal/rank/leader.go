@@ -43,6 +43,7 @@ type leader struct {
 	state  *state
 	stored checkpoint
 	board  *board
+	now    func() time.Time         // the database's time
 	stats  map[string]*pb.FilmStats // nil until all films' were counted
 
 	renewed, checkpointed, published, refreshed, counted time.Time
@@ -121,7 +122,7 @@ func (s *Service) turn(ctx context.Context, config Config, l **leader, renewed *
 func (s *Service) take(ctx context.Context, config Config, epoch int64) (*leader, error) {
 	ctx, span := telemetry.Start(ctx, "rank.take")
 	defer span.End()
-	l := &leader{Service: s, config: config, epoch: epoch, board: newBoard(), checkpointed: time.Now()}
+	l := &leader{Service: s, config: config, epoch: epoch, board: newBoard(), now: s.clock.Now, checkpointed: time.Now()}
 	want := needsOf(inForce(s.shelf.Current(), s.builtin))
 	err := s.db.Read(ctx, func(tx *sqldb.Tx) error {
 		l.state = nil
@@ -145,6 +146,7 @@ func (s *Service) take(ctx context.Context, config Config, epoch int64) (*leader
 		l.stored = *c
 		l.state.watermark, l.state.at = c.Watermark, c.At
 		l.state.written()
+		l.state.renamed = 0
 		return nil
 	})
 	if err != nil {
@@ -173,7 +175,7 @@ func (l *leader) work(ctx context.Context) error {
 		slog.InfoContext(ctx, "a chart asks for numbers nobody counted: the ledger is folded from its beginning")
 		l.restart(want)
 	}
-	l.state.advance(l.clock.Now().UnixMicro())
+	l.state.advance(l.now().UnixMicro())
 	if err := l.catchUp(ctx); err != nil {
 		return err
 	}

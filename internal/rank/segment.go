@@ -202,7 +202,7 @@ func (s *state) writeLikes(w *segmentWriter, m *market, key viewerKey, l *likes)
 
 // written forgets what changed: a checkpoint has it.
 func (s *state) written() {
-	s.purged = nil
+	s.purged = s.purged[:0]
 	clear(s.dirtyCounts)
 	for _, m := range s.markets {
 		for _, row := range m.dirtyRows {
@@ -236,6 +236,7 @@ func (s *state) read(body []byte) error {
 			var p ledger.Purge
 			copy(p.Old[:], r.take(len(p.Old)))
 			copy(p.New[:], r.take(len(p.New)))
+			p.Seq = s.renamed + 1
 			s.rename([]ledger.Purge{p})
 		case recordWaiting:
 			s.readWaiting(r)

@@ -30,6 +30,7 @@ type state struct {
 	used int64
 	// purged and dirtyCounts are purges done and films changed since the last checkpoint.
 	purged      []ledger.Purge
+	renamed     int64 // sequence number of the last purge done
 	dirtyCounts map[uint32]struct{}
 	// newStats are films whose counts changed since they were last published.
 	newStats map[uint32]struct{}
