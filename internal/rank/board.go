@@ -15,6 +15,7 @@ import (
 type board struct {
 	revision int64 // of the shelf the facts are of
 	facts    []fact
+	masks    []uint64 // see quota
 	filmOf   []uint32 // film by the shelf's slot
 	genres   map[string]uint16
 	// place is each film's place by name.
@@ -34,7 +35,6 @@ type fact struct {
 	form    pb.Film_Form
 	content uint8
 	genres  []uint16
-	mask    uint64 // one bit for each genre, modulo 64
 }
 
 type listKey struct{ chart, market string }
@@ -155,14 +155,15 @@ func (b *board) learn(s *state, snap *shelf.Snapshot) {
 		}
 		film := b.filmOf[slot]
 		for int(film) >= len(b.facts) {
-			b.facts = append(b.facts, fact{})
+			b.facts, b.masks = append(b.facts, fact{}), append(b.masks, 0)
 		}
 		if b.facts[film].entry != e {
-			b.facts[film] = b.factOf(e)
+			f := b.factOf(e)
+			b.facts[film], b.masks[film] = f, maskOf(f.content, e.AgeBand, f.genres)
 		}
 	}
 	for len(b.facts) < len(s.films) {
-		b.facts = append(b.facts, fact{})
+		b.facts, b.masks = append(b.facts, fact{}), append(b.masks, 0)
 	}
 	b.sortNames(s.films)
 }
@@ -181,7 +182,6 @@ func (b *board) factOf(e *shelf.Entry) fact {
 			b.genres[slug] = id
 		}
 		f.genres = append(f.genres, id)
-		f.mask |= 1 << (id % 64)
 	}
 	return f
 }

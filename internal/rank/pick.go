@@ -1,7 +1,9 @@
 package rank
 
 import (
+	"cmp"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -98,21 +100,42 @@ func (p *picker) pass(viewers []*shelf.Viewer, e *shelf.Entry) bool {
 	return false
 }
 
-// quota counts what a list still lacks.
+// quota counts what a list still lacks. A film's mask and the quota's have a bit for each
+// content type, each band of children, and each genre modulo genreBits; films that have no bit
+// of what is lacking are passed over at the cost of one and.
 type quota struct {
 	genres   []int
 	contents [8]int
 	bands    [len(bands)]int
-	mask     uint64 // genres that lack films, as fact.mask
+	mask     uint64
+}
+
+const (
+	contentBit = 64 - 8
+	bandBit    = contentBit - 5 // len(bands)
+	genreBits  = bandBit
+)
+
+// maskOf gives a film's bits: of children's bands, those its age lets in.
+func maskOf(content uint8, age pb.Film_AgeBand, genres []uint16) (m uint64) {
+	m = 1 << (contentBit + content&7)
+	for i, band := range bands {
+		if age >= pb.Film_ALL && age <= band {
+			m |= 1 << (bandBit + i)
+		}
+	}
+	for _, g := range genres {
+		m |= 1 << (g % genreBits)
+	}
+	return m
 }
 
 func newQuota(genres int) *quota {
-	q := &quota{genres: make([]int, genres)}
+	q := &quota{genres: make([]int, genres), mask: math.MaxUint64}
 	for i := range q.genres {
 		q.genres[i] = fill
-		q.mask |= 1 << (i % 64)
 	}
-	for i := 1; i < len(q.contents); i++ {
+	for i := range q.contents {
 		q.contents[i] = fill
 	}
 	for i := range q.bands {
@@ -121,67 +144,63 @@ func newQuota(genres int) *quota {
 	return q
 }
 
-// wants reports whether the list lacks films like this one, but for children.
-func (q *quota) wants(f *fact) bool {
-	if q.contents[f.content&7] > 0 {
+// wants reports whether the list lacks films like this one; youngest is the youngest band that
+// may see it, counted from 1, 0 for none.
+func (q *quota) wants(f *fact, youngest int) bool {
+	if q.contents[f.content&7] > 0 || youngest > 0 && slices.Max(q.bands[youngest-1:]) > 0 {
 		return true
 	}
-	if f.mask&q.mask != 0 {
-		for _, g := range f.genres {
-			if q.genres[g] > 0 {
-				return true
-			}
+	for _, g := range f.genres {
+		if q.genres[g] > 0 {
+			return true
 		}
 	}
 	return false
 }
 
-// wantsChildren reports whether a band of children lacks films that the film may be one of.
-func (q *quota) wantsChildren(f *fact) bool {
-	return f.child && slices.Max(q.bands[:]) > 0
-}
-
 // take counts a film that is in the list.
 func (q *quota) take(f *fact, youngest int) {
-	q.contents[f.content&7]--
+	if q.contents[f.content&7]--; q.contents[f.content&7] == 0 {
+		q.mask &^= 1 << (contentBit + f.content&7)
+	}
 	for _, g := range f.genres {
 		if q.genres[g]--; q.genres[g] == 0 {
 			q.dry(g)
 		}
 	}
-	if youngest > 0 {
-		for i := youngest - 1; i < len(q.bands); i++ {
-			q.bands[i]--
+	for i := max(youngest-1, 0); youngest > 0 && i < len(q.bands); i++ {
+		if q.bands[i]--; q.bands[i] == 0 {
+			q.mask &^= 1 << (bandBit + i)
 		}
 	}
 }
 
 // dry clears a genre's bit if no other genre of the bit lacks films.
 func (q *quota) dry(g uint16) {
-	for i := int(g % 64); i < len(q.genres); i += 64 {
+	for i := int(g % genreBits); i < len(q.genres); i += genreBits {
 		if q.genres[i] > 0 {
 			return
 		}
 	}
-	q.mask &^= 1 << (g % 64)
+	q.mask &^= 1 << (g % genreBits)
 }
 
 // take sorts the candidates and gives the list's entries, and how many of them an unfiltered
 // list may show. Scores are multiplied by scale.
 func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
 	p.sort(scale)
-	q := newQuota(len(p.board.genres))
+	q, masks := newQuota(len(p.board.genres)), p.board.masks
 	var rank int32
 	hidden := 0
 	for i := range p.keys {
 		film := p.candidates[p.keys[i].candidate].film
-		f := &p.board.facts[film]
 		inHead := rank < head
-		if !inHead && !q.wants(f) && !q.wantsChildren(f) {
+		if !inHead && masks[film]&q.mask == 0 {
 			continue
 		}
-		v := p.look(film)
-		e := generations.Entry{Film: p.films[film], Score: p.final(p.keys[i].candidate, scale)}
+		f, v := &p.board.facts[film], p.look(film)
+		youngest := int(v & bandMask)
+		e := generations.Entry{Film: p.films[film]}
 		switch {
 		case v&visible == 0:
 			if !inHead || hidden >= hiddenLimit {
@@ -191,12 +210,13 @@ func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
 		case inHead:
 			rank++
 			e.Rank = rank
-			q.take(f, int(v&bandMask))
-		case !q.wants(f) && !q.lacks(int(v&bandMask)):
+			q.take(f, youngest)
+		case !q.wants(f, youngest):
 			continue
 		default:
-			q.take(f, int(v&bandMask))
+			q.take(f, youngest)
 		}
+		e.Score = p.final(p.keys[i].candidate, scale)
 		entries = append(entries, e)
 		if inHead {
 			shown = len(entries)
@@ -206,12 +226,6 @@ func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
 		}
 	}
 	return entries, shown
-}
-
-// lacks reports whether a band that may see a film lacks films; youngest counts from 1, 0 is
-// none.
-func (q *quota) lacks(youngest int) bool {
-	return youngest > 0 && slices.Max(q.bands[youngest-1:]) > 0
 }
 
 // final is a candidate's score at the state's time. What no double holds with all its digits
@@ -308,13 +322,7 @@ const radixBits = 11
 func (p *picker) radix() {
 	if len(p.keys) < 256 {
 		slices.SortFunc(p.keys, func(a, b sortKey) int {
-			switch {
-			case a.key != b.key && a.key > b.key:
-				return -1
-			case a.key != b.key:
-				return 1
-			}
-			return int(a.place) - int(b.place)
+			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.place, b.place))
 		})
 		return
 	}
@@ -322,30 +330,37 @@ func (p *picker) radix() {
 		p.swap = make([]sortKey, len(p.keys), cap(p.keys))
 	}
 	p.swap = p.swap[:len(p.keys)]
-	for shift := 0; shift < 32; shift += radixBits {
-		p.radixPass(func(k *sortKey) uint32 { return k.place >> shift & (1<<radixBits - 1) })
+	places := bits.Len(uint(len(p.board.place)))
+	for shift := 0; shift < places; shift += radixBits {
+		p.radixPass(shift, 0)
 	}
 	for shift := 0; shift < 64; shift += radixBits {
-		p.radixPass(func(k *sortKey) uint32 { return uint32(^k.key >> shift & (1<<radixBits - 1)) })
+		p.radixPass(shift, math.MaxUint64)
 	}
 }
 
-func (p *picker) radixPass(digit func(*sortKey) uint32) {
-	var counts [1 << radixBits]int
+// radixPass moves the keys into the order of one digit: of the place, or, where key is all
+// ones, of the inverted key.
+func (p *picker) radixPass(shift int, key uint64) {
+	const digits = 1 << radixBits
+	var counts [digits]uint32
 	for i := range p.keys {
-		counts[digit(&p.keys[i])]++
+		k := &p.keys[i]
+		counts[(^k.key&key|uint64(k.place)&^key)>>shift&(digits-1)]++
 	}
-	if counts[digit(&p.keys[0])] == len(p.keys) {
+	k := &p.keys[0]
+	if int(counts[(^k.key&key|uint64(k.place)&^key)>>shift&(digits-1)]) == len(p.keys) {
 		return
 	}
-	at := 0
+	at := uint32(0)
 	for i, n := range counts {
 		counts[i] = at
 		at += n
 	}
 	for i := range p.keys {
-		d := digit(&p.keys[i])
-		p.swap[counts[d]] = p.keys[i]
+		k := &p.keys[i]
+		d := (^k.key&key | uint64(k.place)&^key) >> shift & (digits - 1)
+		p.swap[counts[d]] = *k
 		counts[d]++
 	}
 	p.keys, p.swap = p.swap, p.keys
