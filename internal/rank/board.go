@@ -15,11 +15,11 @@ import (
 type board struct {
 	revision int64 // of the shelf the facts are of
 	facts    []fact
-	masks    []uint64 // see quota
 	filmOf   []uint32 // film by the shelf's slot
 	genres   map[string]uint16
-	// place is each film's place by name.
+	// place is each film's place by name, masks are by place: see quota.
 	place []uint32
+	masks []uint64
 	named []string // the markets availabilities name
 	made  map[listKey]made
 
@@ -155,17 +155,20 @@ func (b *board) learn(s *state, snap *shelf.Snapshot) {
 		}
 		film := b.filmOf[slot]
 		for int(film) >= len(b.facts) {
-			b.facts, b.masks = append(b.facts, fact{}), append(b.masks, 0)
+			b.facts = append(b.facts, fact{})
 		}
 		if b.facts[film].entry != e {
-			f := b.factOf(e)
-			b.facts[film], b.masks[film] = f, maskOf(f.content, e.AgeBand, f.genres)
+			b.facts[film] = b.factOf(e)
 		}
 	}
 	for len(b.facts) < len(s.films) {
-		b.facts, b.masks = append(b.facts, fact{}), append(b.masks, 0)
+		b.facts = append(b.facts, fact{})
 	}
 	b.sortNames(s.films)
+	b.masks = slices.Grow(b.masks[:0], len(b.facts))[:len(b.facts)]
+	for film, place := range b.place {
+		b.masks[place] = b.facts[film].mask()
+	}
 }
 
 const noFilm = ^uint32(0)
@@ -237,9 +240,11 @@ func remember(l, old *generations.List) {
 		}
 		return
 	}
-	before := make(map[string]*generations.Entry, len(old.Entries))
+	before := make(map[string]*generations.Entry, min(old.Head, len(old.Entries)))
 	for i := range old.Entries {
-		before[old.Entries[i].Film] = &old.Entries[i]
+		if e := &old.Entries[i]; e.Rank|e.Peak != 0 {
+			before[e.Film] = e
+		}
 	}
 	for i := range l.Entries {
 		e := &l.Entries[i]

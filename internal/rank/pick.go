@@ -116,15 +116,15 @@ const (
 	genreBits  = bandBit
 )
 
-// maskOf gives a film's bits: of children's bands, those its age lets in.
-func maskOf(content uint8, age pb.Film_AgeBand, genres []uint16) (m uint64) {
-	m = 1 << (contentBit + content&7)
+// mask gives a film's bits: of children's bands, those its age lets in.
+func (f *fact) mask() (m uint64) {
+	m = 1 << (contentBit + f.content&7)
 	for i, band := range bands {
-		if age >= pb.Film_ALL && age <= band {
+		if f.child && f.entry.AgeBand <= band {
 			m |= 1 << (bandBit + i)
 		}
 	}
-	for _, g := range genres {
+	for _, g := range f.genres {
 		m |= 1 << (g % genreBits)
 	}
 	return m
@@ -193,11 +193,11 @@ func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
 	var rank int32
 	hidden := 0
 	for i := range p.keys {
-		film := p.candidates[p.keys[i].candidate].film
 		inHead := rank < head
-		if !inHead && masks[film]&q.mask == 0 {
+		if !inHead && masks[p.keys[i].place]&q.mask == 0 {
 			continue
 		}
+		film := p.candidates[p.keys[i].candidate].film
 		f, v := &p.board.facts[film], p.look(film)
 		youngest := int(v & bandMask)
 		e := generations.Entry{Film: p.films[film]}
