@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/disclosure"
 	"github.com/aitheater/theater/internal/resource"
@@ -57,7 +58,9 @@ type edit struct {
 	// new rule has overtaken must still be possible to take down.
 	withdrawal bool
 	// note goes into the audit.
-	note   string
+	note string
+	// by is who edits; nil = another room, which has asked already.
+	by     *auth.Caller
 	change transition
 }
 
@@ -73,6 +76,11 @@ func (e edit) apply(w *changes.Writer, name, sentEtag string) (*pb.Film, error) 
 	f := proto.CloneOf(old)
 	if err := e.change(f, w.Now); err != nil {
 		return nil, err
+	}
+	if e.by != nil {
+		if err := permit(e.by, old, f); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.check(w, old, f); err != nil {
 		return nil, err

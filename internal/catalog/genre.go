@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
@@ -52,6 +53,9 @@ func spelled(slug string) *pb.Genre {
 
 // CreateGenre implements pb.CatalogServiceServer.
 func (s *Service) CreateGenre(ctx context.Context, req *pb.CreateGenreRequest) (*pb.Genre, error) {
+	if c := auth.CallerFrom(ctx); limited(c) { // genres are for all markets
+		return nil, beyond(c)
+	}
 	name, err := resource.NewName(genrePrefix, "genre_id", req.GetGenreId(), "genre.name", req.GetGenre().GetName())
 	if err != nil {
 		return nil, err
@@ -119,6 +123,9 @@ func editGenre(w *changes.Writer, from *pb.Genre, mask *fieldmaskpb.FieldMask) (
 
 // UpdateGenre implements pb.CatalogServiceServer.
 func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (*pb.Genre, error) {
+	if c := auth.CallerFrom(ctx); limited(c) { // genres are for all markets
+		return nil, beyond(c)
+	}
 	name := req.GetGenre().GetName()
 	if err := resource.CheckName("genre.name", genrePrefix, name); err != nil {
 		return nil, err

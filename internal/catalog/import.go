@@ -62,15 +62,17 @@ func (s *Service) importBatch(ctx context.Context, req *pb.ImportFilmsRequest) (
 	if err != nil {
 		return nil, 0, err
 	}
-	c := changes.Call{Actor: auth.CallerFrom(ctx).ID, Method: serviceName + "ImportFilms", Args: req, ValidateOnly: req.GetValidateOnly()}
+	caller := auth.CallerFrom(ctx)
+	c := changes.Call{Actor: caller.ID, Method: serviceName + "ImportFilms", Args: req, ValidateOnly: req.GetValidateOnly()}
 	return changes.WriteBatch(ctx, s.log, c, func(w *changes.Writer) (*pb.ImportFilmsResponse, error) {
-		b := &batch{w: w, req: req, mask: mask, genres: vocabulary{}, films: map[string]*pb.Film{}, puts: map[string]changes.Change{}}
+		b := &batch{by: caller, w: w, req: req, mask: mask, genres: vocabulary{}, films: map[string]*pb.Film{}, puts: map[string]changes.Change{}}
 		return b.run()
 	})
 }
 
 // batch is one message of an import inside its write.
 type batch struct {
+	by     *auth.Caller
 	w      *changes.Writer
 	req    *pb.ImportFilmsRequest
 	mask   *masks.Mask
@@ -152,6 +154,9 @@ func (b *batch) one(sent *pb.Film) (*pb.ImportResult, error) {
 		return nil, err
 	}
 	derive(f)
+	if err := permit(b.by, old, f); err != nil {
+		return nil, err
+	}
 	if old.GetFirstPublishTime() != nil { // a source may correct what nobody was shown
 		if err := disclosure.Strengthens(old, f); err != nil {
 			return nil, err
@@ -199,7 +204,7 @@ func (b *batch) merge(old, sent *pb.Film) *pb.Film {
 	if len(f.GetLicenses()) == 0 && !b.mask.Names("licenses") {
 		f.Licenses = old.GetLicenses()
 	}
-	if label := old.GetProvenance().GetAigcLabel(); label != nil && f.GetProvenance().GetAigcLabel() == nil && !b.mask.Names("provenance.aigc_label") {
+	if label := old.GetProvenance().GetAigcLabel(); label != nil && len(f.GetProvenance().GetAigcLabel().GetRaw()) == 0 && !b.mask.Names("provenance.aigc_label") {
 		provenance(f).AigcLabel = label
 	}
 	if c2pa := old.GetProvenance().GetC2Pa(); c2pa != nil && f.GetProvenance().GetC2Pa() == nil && !b.mask.Names("provenance.c2pa") {
@@ -215,7 +220,9 @@ func provenance(f *pb.Film) *pb.Provenance {
 	return f.Provenance
 }
 
-func (b *batch) known(slug string) bool { return b.req.GetCreateGenres() || b.genres.knows(slug) }
+func (b *batch) known(slug string) bool {
+	return b.genres.knows(slug) || b.req.GetCreateGenres() && !limited(b.by) // genres are for all markets
+}
 
 // publish makes a draft PUBLISHED if that was asked for and the rules are met; held says why
 // a film that is stored stays hidden, nil when there is nothing to say. It never leaves

@@ -199,6 +199,7 @@ func TestImportNeverResurrectsProperty(t *testing.T) {
 	h := open(t, theatertest.SQLite(t), "replica-1")
 	h.genre("drama", false)
 	n := 0
+	checks(t, 30)
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
 		name := fmt.Sprintf("films/f%d", n)

@@ -29,6 +29,8 @@ type Service struct {
 	keys  *auth.Keys
 	clock *sqldb.Clock
 
+	stage Stage
+
 	heartbeat, slowAfter time.Duration
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/masks"
@@ -38,6 +39,9 @@ func (s *Service) CreateFilm(ctx context.Context, req *pb.CreateFilmRequest) (*p
 			return nil, err
 		}
 		if err := checkFilm("film", f, genres.knows); err != nil {
+			return nil, err
+		}
+		if err := permit(auth.CallerFrom(ctx), nil, f); err != nil {
 			return nil, err
 		}
 		put, err := seal(w, nil, f, "")
@@ -153,6 +157,7 @@ func (s *Service) edit(ctx context.Context, c changes.Call, of target, e edit) (
 	if err := resource.CheckName("name", filmPrefix, of.GetName()); err != nil {
 		return nil, err
 	}
+	e.by = auth.CallerFrom(ctx)
 	film, _, err := changes.Write(ctx, s.log, c, func(w *changes.Writer) (*pb.Film, error) {
 		f, err := e.apply(w, of.GetName(), of.GetEtag())
 		if err != nil {
@@ -171,7 +176,7 @@ func (s *Service) TakeDownFilm(ctx context.Context, req *pb.TakeDownFilmRequest)
 	if rule := texts.Body(req.GetReason()); rule != "" {
 		return nil, fault.Invalid("reason", "%s", rule)
 	}
-	down := edit{withdrawal: true, note: req.GetReason(), change: func(f *pb.Film, _ time.Time) error {
+	down := edit{by: auth.CallerFrom(ctx), withdrawal: true, note: req.GetReason(), change: func(f *pb.Film, _ time.Time) error {
 		return takeDown(f, req.GetReason(), req.GetMarkets())
 	}}
 	resp, _, err := changes.Write(ctx, s.log, call(ctx, "TakeDownFilm", req), func(w *changes.Writer) (*pb.TakeDownFilmResponse, error) {
