@@ -91,6 +91,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.signal = signals.New(ledger.New(a.db), a.db, a.shelf, keys)
 	a.rank = rank.New(a.db, a.log, a.shelf, a.gens, keys)
 	films := catalog.New(a.log, a.shelf, keys, a.db.Clock())
+	films.OnStage(catalog.Stage{Lists: a.gens, Charts: a.rank.Charts(), Sections: listing.Sections()})
 	pages := listing.New(listing.Config{Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(), Charts: a.rank})
 	a.releases = curation.New(curation.Config{
 		Log: a.log, Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(),
