@@ -122,7 +122,7 @@ func (w *walk) next() (pick, bool) {
 			continue
 		}
 		e := w.g.entry(slot)
-		if e == nil || !w.sieve.pass(e) || w.sieve.match != nil && !w.sieve.match.Match(w.g.snap, e, w.g.now) {
+		if e == nil || !w.sieve.pass(e) || w.sieve.match != nil && !w.sieve.match.MatchIn(w.g.snap, e, w.g.now, w.g.viewer.Market) {
 			continue
 		}
 		if verdict := w.g.gate(e); verdict != shelf.Hidden {

@@ -225,19 +225,20 @@ func (e *Entry) playing(m country, now int64) bool {
 	return false
 }
 
-// availableUntil is the end of what plays now. Without a market, each open window's end
-// counts: a film that leaves one market soon is found although it stays in others.
+// availableUntil is the end of what plays now. Without a market, the end of each open window
+// counts, and that of all of them joined: a film that leaves one market soon is found although
+// it stays in others.
 func availableUntil() field {
+	until := func(end int64, holds func(int64) bool) bool { return end != never && holds(end) }
 	any := func(e *Entry, at moment, holds func(int64) bool) bool {
+		if !e.playing(at.market, at.now) {
+			return false
+		}
+		if until(e.playsUntil(at.market, at.now), holds) {
+			return true
+		}
 		for w := range e.windows {
-			if w.start > at.now || at.now >= w.end || at.market != 0 && !w.markets.has(at.market) {
-				continue
-			}
-			end := w.end
-			if at.market != 0 {
-				end = e.playsUntil(at.market, at.now)
-			}
-			if end != never && holds(end) {
+			if at.market == 0 && w.start <= at.now && at.now < w.end && until(w.end, holds) {
 				return true
 			}
 		}

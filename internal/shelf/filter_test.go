@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -149,6 +150,44 @@ func TestFilterIn(t *testing.T) {
 	assert.True(t, match("available_time:*", "SG"))
 	assert.True(t, match(`available_time < "2026-12-01"`, "SG"))
 	assert.False(t, match("available_time:*", "US"))
+}
+
+// Windows that follow each other without a gap are one stay.
+func TestAvailableUntilJoinsWindows(t *testing.T) {
+	in := func(days int) *timestamppb.Timestamp { return timestamppb.New(now.AddDate(0, 0, days)) }
+	snap, e := one(t, film("films/a", func(f *pb.Film) {
+		f.Availability = []*pb.Availability{{EndTime: in(5)}, {Markets: []string{"US"}, StartTime: in(5), EndTime: in(20)}}
+	}))
+	for source, want := range map[string]map[string]bool{
+		`available_until > "2026-12-05"`: {"US": true, "GB": false, "": true},
+		`available_until < "2026-12-05"`: {"US": false, "GB": true, "": true},
+	} {
+		f, err := CompileFilter(source)
+		require.NoError(t, err)
+		for market, want := range want {
+			assert.Equal(t, want, f.MatchIn(snap, e, now, market), "%s in %q", source, market)
+		}
+	}
+}
+
+// A card says when the film leaves from 30 days before on, to the microsecond.
+func TestLeavingAndComingOnCards(t *testing.T) {
+	at := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(d)) }
+	card := func(w *pb.Availability, verdict Verdict) *pb.FilmCard {
+		s, e := one(t, film("films/a", func(f *pb.Film) { f.Availability = []*pb.Availability{w} }))
+		got, _ := s.Gate(adult, e, now)
+		require.Equal(t, verdict, got)
+		c := &pb.FilmCard{}
+		require.NoError(t, proto.Unmarshal(s.AppendCard(nil, e, adult, got, now), c))
+		return c
+	}
+	month := 30 * 24 * time.Hour
+	assert.True(t, proto.Equal(at(month), card(&pb.Availability{EndTime: at(month)}, Playing).GetAvailableUntil()))
+	assert.Nil(t, card(&pb.Availability{EndTime: at(month + time.Microsecond)}, Playing).GetAvailableUntil())
+	assert.Nil(t, card(&pb.Availability{}, Playing).GetAvailableUntil())
+	coming := card(&pb.Availability{AnnounceTime: at(0), StartTime: at(time.Hour), EndTime: at(2 * time.Hour)}, Coming)
+	assert.True(t, proto.Equal(at(time.Hour), coming.GetAvailableTime()))
+	assert.Nil(t, coming.GetAvailableUntil())
 }
 
 func TestBadFilters(t *testing.T) {
