@@ -2,6 +2,7 @@ package changes_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,6 +26,9 @@ import (
 
 func TestMain(m *testing.M) {
 	writeUntilKilled()
+	if err := flag.Set("rapid.checks", "30"); err != nil { // each is a few commits
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -13,6 +13,8 @@ const (
 	silence = 120 * time.Millisecond
 	// patience is how long the prober's question may go unanswered.
 	patience = 250 * time.Millisecond
+	// starved is how late the prober may wake and still be believed.
+	starved = 100 * time.Millisecond
 	// probeEvery is the pace of the prober.
 	probeEvery = 40 * time.Millisecond
 )
@@ -110,6 +112,7 @@ func (h *health) run(ctx context.Context, probe func(context.Context) error) {
 		if !h.isDown() && (h.calls.Load() == 0 || h.silentFor() < silence) {
 			continue
 		}
+		// A process that gets no time to run cannot tell the database's silence from its own.
 		asked := time.Since(h.base)
 		asking, cancel := context.WithTimeout(ctx, patience)
 		err := probe(asking)
@@ -118,6 +121,7 @@ func (h *health) run(ctx context.Context, probe func(context.Context) error) {
 		case err == nil:
 			h.answered()
 			h.rise()
+		case time.Since(h.base)-asked > patience+starved:
 		case ctx.Err() == nil && time.Duration(h.answer.Load()) < asked:
 			h.fall()
 		}
