@@ -75,6 +75,23 @@ func benchmarkPlain(b *testing.B, db *sqldb.DB) {
 	seq := int64(1) << 40
 	now := time.Now().UnixMicro()
 	day := int64(ledger.DayOf(now))
+	statement := `INSERT INTO ledger_events (seq, day, market, film, viewer, kind, value, occur, audience, receipt) VALUES `
+	for i := range 1000 {
+		switch {
+		case i == 0:
+			statement += "("
+		case i%10 == 0:
+			statement += "),("
+		default:
+			statement += ","
+		}
+		if db.Postgres() {
+			statement += "$" + strconv.Itoa(i+1)
+		} else {
+			statement += "?"
+		}
+	}
+	statement += ")"
 	m := measure(b)
 	total := 0
 	for b.Loop() {
@@ -90,7 +107,12 @@ func benchmarkPlain(b *testing.B, db *sqldb.DB) {
 				binary.NativeEndian.PutUint64(viewer[:], rand.Uint64())
 				values = append(values, seq, day, "US", "films/f"+strconv.Itoa(i%films), viewer[:], int64(pb.Event_PLAY), 60.0, now, int64(1), now)
 			}
-			return tx.Insert("ledger_events (seq, day, market, film, viewer, kind, value, occur, audience, receipt)", 10, values, "")
+			for ; len(values) > 0; values = values[1000:] { // 100 rows a statement
+				if _, err := tx.Exec(statement, values[:1000]...); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		require.NoError(b, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +19,6 @@ const (
 	writeTimeout = 5 * time.Second
 	// maxTries is how often a transaction is tried that the database undoes.
 	maxTries = 20
-	// maxParameters is what both databases take in one statement.
-	maxParameters = 32000
 )
 
 // Tx is a transaction.
@@ -205,19 +202,19 @@ func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
 }
 
 // Insert adds rows with as few statements as the database allows. into is
-// "table (a, b, c)", suffix is empty or "ON CONFLICT …" without parameters; values holds the rows back to back.
+// "table (a, b, c)", suffix is empty or "ON CONFLICT …" without parameters; values holds the rows back
+// to back, each an int, int64, float64, string or []byte. A nil []byte is NULL.
 func (t *Tx) Insert(into string, columns int, values []any, suffix string) error {
 	if columns <= 0 || len(values)%columns != 0 {
 		return fmt.Errorf("sqldb: %d values are no rows of %d columns", len(values), columns)
 	}
-	rows := 500
-	if !t.db.Postgres() {
-		rows = 100 // SQLite parses each text again; more rows gain nothing
+	insert, rows := t.insertRows, 100 // SQLite parses each text again; more rows gain nothing
+	if t.db.Postgres() {
+		insert, rows = t.insertArrays, 2000
 	}
-	rows = max(1, min(rows, maxParameters/columns))
 	for len(values) > 0 {
 		n := min(rows, len(values)/columns)
-		if _, err := t.Exec(insertText(into, columns, n, suffix, t.db.Postgres()), values[:n*columns]...); err != nil {
+		if err := insert(into, columns, values[:n*columns], suffix); err != nil {
 			return err
 		}
 		values = values[n*columns:]
@@ -225,33 +222,61 @@ func (t *Tx) Insert(into string, columns int, values []any, suffix string) error
 	return nil
 }
 
-// insertText writes $1, $2, … only where it must: to SQLite these are names, which it looks up one
-// by one in a list, and a hundred rows then cost fifty times what they cost with "?".
-func insertText(into string, columns, rows int, suffix string, numbered bool) string {
-	var b strings.Builder
-	b.Grow(len(into) + len(suffix) + rows*columns*7 + 32)
-	b.WriteString("INSERT INTO ")
-	b.WriteString(into)
-	b.WriteString(" VALUES ")
-	for i := range rows * columns {
-		switch {
-		case i == 0:
-			b.WriteByte('(')
-		case i%columns == 0:
-			b.WriteString("),(")
+// insertRows is for SQLite. The parameters have no numbers: SQLite takes $1, $2, … for names and
+// looks up each one in a list, and a hundred rows then cost fifty times as much.
+func (t *Tx) insertRows(into string, columns int, values []any, suffix string) error {
+	row := ",(?" + strings.Repeat(",?", columns-1) + ")"
+	rows := strings.Repeat(row, len(values)/columns)
+	_, err := t.Exec("INSERT INTO "+into+" VALUES "+rows[1:]+" "+suffix, values...)
+	return err
+}
+
+// insertArrays is for PostgreSQL: one array per column, so that the statement is short, the same
+// for any number of rows, and planned once per connection.
+func (t *Tx) insertArrays(into string, columns int, values []any, suffix string) error {
+	arrays, casts := make([]any, columns), make([]string, columns)
+	for c := range columns {
+		var kind string
+		var err error
+		switch values[c].(type) {
+		case int:
+			kind = "bigint"
+			arrays[c], err = column[int](values, c, columns)
+		case int64:
+			kind = "bigint"
+			arrays[c], err = column[int64](values, c, columns)
+		case float64:
+			kind = "double precision"
+			arrays[c], err = column[float64](values, c, columns)
+		case string:
+			kind = "text"
+			arrays[c], err = column[string](values, c, columns)
+		case []byte:
+			kind = "bytea"
+			arrays[c], err = column[[]byte](values, c, columns)
 		default:
-			b.WriteByte(',')
+			err = fmt.Errorf("sqldb: cannot insert a %T", values[c])
 		}
-		if !numbered {
-			b.WriteByte('?')
-			continue
+		if err != nil {
+			return err
 		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(i + 1))
+		casts[c] = fmt.Sprintf("$%d::%s[]", c+1, kind)
 	}
-	b.WriteString(") ")
-	b.WriteString(suffix)
-	return b.String()
+	_, err := t.Exec("INSERT INTO "+into+" SELECT * FROM unnest("+strings.Join(casts, ", ")+") "+suffix, arrays...)
+	return err
+}
+
+// column gives the values of one column, all of one type.
+func column[T any](values []any, c, columns int) ([]T, error) {
+	out := make([]T, 0, len(values)/columns)
+	for i := c; i < len(values); i += columns {
+		v, ok := values[i].(T)
+		if !ok {
+			return nil, fmt.Errorf("sqldb: column %d holds a %T and a %T", c+1, values[c], values[i])
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 // Now is the database's time at the beginning of the transaction, in UTC, to the microsecond.
