@@ -6,7 +6,8 @@
 // # Invariants
 //
 //   - A number is one list, on every replica, for ever: numbers come from SQL, under the
-//     leader's lease and epoch, and count up over all lists of the store.
+//     leader's lease and epoch, and count up over all lists of the store. A database restored to
+//     an earlier moment goes on above every number that the leader or Redis still knows.
 //   - No replica goes back: an item is installed only over one with a lower number, an index only
 //     over one with a lower number. An older Redis (fail-over to a lagging replica) is ignored.
 //   - What Redis holds is proven before it is used: the HMAC covers kind, key, number, count and

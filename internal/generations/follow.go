@@ -86,17 +86,18 @@ func (s *Store) poll(ctx context.Context) bool {
 	if !s.breaker.IsClosed() {
 		s.breaker.Close()
 	}
-	s.mu.RLock()
+	s.mu.Lock()
 	number := s.number
 	newer := map[id]int64{}
 	if x != nil {
+		s.seen = max(s.seen, x.number)
 		for key, n := range x.lists {
 			if it := s.current[key]; it == nil || it.number < n {
 				newer[key] = n
 			}
 		}
 	}
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	switch {
 	case x == nil || x.number < number:
 		// Flushed, poisoned, or failed over to an older replica.
@@ -109,6 +110,9 @@ func (s *Store) poll(ctx context.Context) bool {
 	}
 	items, err := s.fetch(ctx, newer)
 	whole := err == nil && len(items) == len(newer)
+	if err == nil && !whole && s.leading() {
+		s.behind.Store(true) // the index names what is not there
+	}
 	s.install(items, x.lists, x.number, whole)
 	return whole
 }

@@ -112,6 +112,7 @@ type Store struct {
 	telling    sync.Mutex // one call of onStats at a time
 	mu         sync.RWMutex
 	number     int64               // of the index that current stands for
+	seen       int64               // the highest number of any index, ours or in Redis
 	current    map[id]*item        // lists and shards of counts
 	kept       map[int64]*item     // lists by number, the current ones too
 	keptBytes  int                 // estimated memory of kept

@@ -183,10 +183,14 @@ func (s *Store) write(tx *sqldb.Tx, kind byte, wanted, known map[id]*item, numbe
 		return nil, nil
 	}
 	slices.SortFunc(fresh, func(a, b *item) int { return bytes.Compare([]byte(a.key.String()), []byte(b.key.String())) })
-	// A retirement alone takes a number too: a newer index has a higher one.
+	// A retirement alone takes a number too: a newer index has a higher one. A database that lost
+	// its last moments must not give out a number again that replicas or Redis still know.
 	n := max(len(fresh), 1)
+	s.mu.RLock()
+	floor := max(s.number, s.seen)
+	s.mu.RUnlock()
 	var err error
-	if *last, err = takeNumbers(tx, n); err != nil {
+	if *last, err = takeNumbers(tx, n, floor); err != nil {
 		return nil, err
 	}
 	for i, it := range fresh {

@@ -30,8 +30,9 @@ func readNumbers(tx *sqldb.Tx) (last int64, numbers map[id]int64, err error) {
 	return last, numbers, rows.Err()
 }
 
-func takeNumbers(tx *sqldb.Tx, n int) (last int64, err error) {
-	err = tx.QueryRow(`UPDATE generations_head SET number = number + $1 WHERE one = 1 RETURNING number`, n).Scan(&last)
+// takeNumbers gives out n numbers above floor and returns the last.
+func takeNumbers(tx *sqldb.Tx, n int, floor int64) (last int64, err error) {
+	err = tx.QueryRow(`UPDATE generations_head SET number = CASE WHEN number < $2 THEN $2 ELSE number END + $1 WHERE one = 1 RETURNING number`, n, floor).Scan(&last)
 	return last, err
 }
 

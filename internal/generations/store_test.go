@@ -188,6 +188,34 @@ func TestReplicasFollowThroughRedis(t *testing.T) {
 	})
 }
 
+func TestNumbersAreNotReusedByADatabaseThatLostItsLastMoments(t *testing.T) {
+	theatertest.EachStore(t, func(t *testing.T, url string) {
+		x := newTheater(t, url)
+		addr := theatertest.Redis(t)
+		old := x.replica(addr)
+		x.publish(old, chart("hot", "US", "a"))
+		x.publish(old, chart("hot", "US", "b"))
+		x.publish(old, chart("hot", "US", "c"))
+		require.NoError(t, x.db.Write(t.Context(), func(tx *sqldb.Tx) error { // as of the first
+			if _, err := tx.Exec(`UPDATE generations_head SET number = 1`); err != nil {
+				return err
+			}
+			return writeItem(tx, id{"charts/hot", "US"}, 1, old.blobAgain(old.kept[1]))
+		}))
+		leader := x.replica(addr)
+		eventually(t, "the new leader has seen Redis", func() bool {
+			leader.mu.RLock()
+			defer leader.mu.RUnlock()
+			return leader.seen == 3
+		})
+		fresh := x.publish(leader, chart("hot", "US", "d"))
+		assert.EqualValues(t, 4, fresh[0].Number)
+		sees(t, old, "hot", "US", 4)
+		sees(t, leader, "hot", "US", 4)
+		assert.Equal(t, "films/b", old.At(t.Context(), "charts/hot", "US", 2).Entries[0].Film)
+	})
+}
+
 func TestColdStartNeedsNoRedis(t *testing.T) {
 	theatertest.EachStore(t, func(t *testing.T, url string) {
 		x := newTheater(t, url)
