@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/sqldb"
@@ -107,10 +108,16 @@ func (l *Ledger) Span(ctx context.Context) (first, last int32, err error) {
 }
 
 // Days streams the events of the days from..to (both inclusive) that stand at or below
-// through, day by day (days without events cost nothing), each in sequence. The event is reused between calls of fn; an error of
-// fn ends the stream. Everything is read in one snapshot.
+// through, day by day (days without events cost nothing), each in sequence. The event is
+// reused between calls of fn; an error of fn ends the stream. Everything is read in one
+// snapshot, and nothing is handed over twice.
 func (l *Ledger) Days(ctx context.Context, from, to int32, through int64, fn func(*Event) error) error {
+	begun := false
 	return l.db.Read(ctx, func(tx *sqldb.Tx) error {
+		if begun {
+			return errors.New("ledger: the stream broke off and cannot begin anew")
+		}
+		begun = true
 		for day, found, err := nextDay(tx, from); ; day, found, err = nextDay(tx, day+1) {
 			if err != nil || !found || day > to {
 				return err
