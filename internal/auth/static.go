@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -23,23 +24,20 @@ const minKey = 16
 // hashes, so that neither memory nor timing tells one.
 type Static struct {
 	callers map[[sha256.Size]byte]*Caller
+	// names are callers by a name in their client certificate.
+	names map[string]*Caller
 }
 
-// principal is one value of the file; the field names are those of the token claims.
-type principal struct {
-	ID       string   `json:"id"`
-	Roles    []string `json:"roles"`
-	Audience string   `json:"audience"`
-	AgeBand  string   `json:"age_band"`
-	Markets  []string `json:"markets"`
-}
+// principal is one value of the file.
+type principal Claims
 
 // ReadStatic reads a file of static keys: a JSON object from key to
 //
 //	{"id": "web", "roles": ["VIEWER"], "audience": "KIDS", "age_band": "AGE_8", "markets": ["CN"]}
 //
 // A key is written out (at least 16 characters) or as "sha256:" and the hash in hex, so that
-// the file need not hold it. Only id and roles are required.
+// the file need not hold it. "san:" and a URI or DNS name stands for clients whose verified
+// certificate has that name (mTLS). Only id and roles are required.
 func ReadStatic(path string) (*Static, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -60,7 +58,7 @@ func ParseStatic(content []byte) (*Static, error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, errors.New("want a JSON object from key to principal")
 	}
-	s := &Static{callers: map[[sha256.Size]byte]*Caller{}}
+	s := &Static{callers: map[[sha256.Size]byte]*Caller{}, names: map[string]*Caller{}}
 	for n := 1; d.More(); n++ {
 		t, err := d.Token()
 		if err != nil {
@@ -71,14 +69,11 @@ func ParseStatic(content []byte) (*Static, error) {
 		if err := d.Decode(&p); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", n, err)
 		}
-		sum, err := keyHash(key)
+		caller, err := p.caller()
+		if err == nil {
+			err = s.add(key, caller)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", n, err)
-		}
-		if s.callers[sum] != nil {
-			return nil, fmt.Errorf("entry %d: the key is there twice", n)
-		}
-		if s.callers[sum], err = p.caller(); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", n, err)
 		}
 	}
@@ -89,6 +84,25 @@ func ParseStatic(content []byte) (*Static, error) {
 		return nil, errors.New("there is something after the JSON object")
 	}
 	return s, nil
+}
+
+func (s *Static) add(key string, caller *Caller) error {
+	if name, ok := strings.CutPrefix(key, "san:"); ok {
+		if name == "" || s.names[name] != nil {
+			return errors.New("the certificate name is empty or there twice")
+		}
+		s.names[name] = caller
+		return nil
+	}
+	sum, err := keyHash(key)
+	if err != nil {
+		return err
+	}
+	if s.callers[sum] != nil {
+		return errors.New("the key is there twice")
+	}
+	s.callers[sum] = caller
+	return nil
 }
 
 func keyHash(key string) (sum [sha256.Size]byte, err error) {
@@ -108,12 +122,32 @@ func keyHash(key string) (sum [sha256.Size]byte, err error) {
 // Authenticate implements Authenticator.
 func (s *Static) Authenticate(_ context.Context, c Credentials) (*Caller, error) {
 	if c.Bearer == "" {
-		return nobody, nil
+		return s.certified(c.TLS), nil
 	}
 	if caller := s.callers[sha256.Sum256([]byte(c.Bearer))]; caller != nil {
 		return caller, nil
 	}
 	return nil, Unauthenticated("unknown key")
+}
+
+// certified gives the caller of a verified client certificate, by the first of its names
+// that is listed. A certificate nobody verified has no names.
+func (s *Static) certified(state *tls.ConnectionState) *Caller {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return nobody
+	}
+	leaf := state.VerifiedChains[0][0]
+	for _, u := range leaf.URIs {
+		if c := s.names[u.String()]; c != nil {
+			return c
+		}
+	}
+	for _, name := range leaf.DNSNames {
+		if c := s.names[name]; c != nil {
+			return c
+		}
+	}
+	return nobody
 }
 
 var (

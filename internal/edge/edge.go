@@ -93,7 +93,7 @@ func New(c Config) (_ *Server, err error) {
 	if c.Drain == 0 {
 		c.Drain = drainLimit
 	}
-	if _, open := c.Auth.(auth.Open); open {
+	if auth.IsOpen(c.Auth) {
 		for _, addr := range []string{c.GRPCAddr, c.HTTPAddr} {
 			if !loopback(addr) {
 				return nil, fmt.Errorf("without authentication the service may listen on loopback addresses only, not on %q", addr)

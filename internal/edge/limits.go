@@ -69,7 +69,7 @@ func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	handler := cors(s.door.Origins, mux)
-	if _, open := s.door.Auth.(auth.Open); open {
+	if auth.IsOpen(s.door.Auth) {
 		handler = local(handler)
 	}
 	return &http.Server{
