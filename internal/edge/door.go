@@ -51,6 +51,9 @@ type door struct {
 	// draining is cancelled with errDraining when the server stops.
 	draining context.Context
 	stamp    atomic.Pointer[stamp]
+	shed     *shedder
+	quota    *quota
+	denials  *denials
 }
 
 // stamp is a trailer, kept while what it says stays the same: nearly all calls of a second
@@ -67,6 +70,7 @@ type method struct {
 	roles uint32
 	// reads says that the schema promises no side effects.
 	reads     bool
+	priority  priority
 	telemetry *telemetry.Method
 }
 
@@ -91,6 +95,10 @@ func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 				reply = nil
 			}
 		}()
+		if err = d.shed.enter(m.priority); err != nil {
+			return nil, err
+		}
+		defer d.shed.leave()
 		if ctx, err = d.admit(ctx, &v); err != nil {
 			return nil, err
 		}
@@ -118,6 +126,10 @@ func (d *door) stream(m *method, clientStreams bool, next grpc.StreamHandler) gr
 			s.SetTrailer(d.trailer(&v))
 			err = d.leave(ctx, &v, err)
 		}()
+		if err = d.shed.enterStream(m.priority); err != nil {
+			return err
+		}
+		defer d.shed.leaveStream()
 		if ctx, err = d.admit(ctx, &v); err != nil {
 			return err
 		}
@@ -135,21 +147,24 @@ func (v *visit) enter(ctx context.Context) context.Context {
 	return ctx
 }
 
-// admit says whether the call may go on: the server is ready, the caller is known and may
-// call the method, and this replica is as new as the caller asks. Permission comes before
+// admit says whether the call may go on: the caller is known, may call the method and has
+// quota left, the server is ready, and this replica is as new as the caller asks. Permission comes before
 // everything that could tell what exists.
 func (d *door) admit(ctx context.Context, v *visit) (context.Context, error) {
 	caller, err := d.Auth.Authenticate(ctx, credentialsOf(ctx))
 	if err != nil {
 		return ctx, err
 	}
+	ctx = auth.WithCaller(ctx, caller)
 	if err := caller.Allow(v.m.roles); err != nil {
+		return ctx, err
+	}
+	if err := d.quota.take(caller.ID, time.Now()); err != nil {
 		return ctx, err
 	}
 	if !d.Ready() {
 		return ctx, fault.New(fault.Unavailable, pb.ErrorReason_REPLICA_NOT_READY, "this server is not ready; another one may be")
 	}
-	ctx = auth.WithCaller(ctx, caller)
 	if !v.m.reads {
 		ctx, v.receipt = changes.WithReceipt(ctx)
 	}
@@ -206,6 +221,9 @@ func (d *door) leave(ctx context.Context, v *visit, err error) error {
 	case f.Cause != nil && serverFault(st.Code()):
 		d.Logger.LogAttrs(ctx, slog.LevelWarn, "call failed", slog.String("method", v.m.name),
 			slog.String("code", st.Code().String()), slog.Any("error", f))
+	}
+	if st.Code() == codes.PermissionDenied && !v.m.reads {
+		d.denials.note(ctx, auth.CallerFrom(ctx), v.m.name, st.Message())
 	}
 	setHeader(ctx, id)
 	v.call.End(uint32(st.Code()), serverFault(st.Code()), st.Message())

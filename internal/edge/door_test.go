@@ -229,3 +229,11 @@ func TestOpenIsForLoopbackOnly(t *testing.T) {
 		assert.Equal(t, !ok, strings.Contains(err.Error(), "loopback"), "%s: %v", addr, err)
 	}
 }
+
+// asFault gives the fault behind an error of the door's own parts.
+func asFault(t testing.TB, err error) *fault.Error {
+	t.Helper()
+	f := fault.As(err)
+	require.NotNil(t, f, "%v", err)
+	return f
+}

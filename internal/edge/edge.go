@@ -13,6 +13,7 @@ import (
 	"buf.build/go/protovalidate"
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
@@ -37,6 +38,8 @@ type Config struct {
 	Register func(grpc.ServiceRegistrar)
 	// Auth tells who calls. auth.Open is refused but on loopback addresses.
 	Auth auth.Authenticator
+	// TLS is for the gRPC and HTTP ports; optional.
+	TLS *TLSFiles
 	// Log is for theater-revision and theater-min-revision.
 	Log Revisions
 	// Ready reports whether this replica may answer; it is asked with every call.
@@ -55,6 +58,11 @@ type Config struct {
 	Origins []string
 	// Pages are further handlers of the HTTP port, by pattern of http.ServeMux; optional.
 	Pages map[string]http.Handler
+	// Quota is how many calls a second each caller may make; 0 = any number.
+	Quota float64
+	// Denied is told of refused attempts to change something, once a minute for each kind;
+	// optional.
+	Denied func(context.Context, Denied) error
 	// Drain is how long calls in flight may take when the server stops; 0 = 20 s.
 	Drain time.Duration
 }
@@ -68,15 +76,17 @@ type Addresses struct {
 
 // Server is the doorway: three listening ports and what is behind them.
 type Server struct {
-	door      *door
-	drain     context.CancelCauseFunc
-	grpc      *grpc.Server
-	health    *health.Server
-	refresh   sync.Mutex
-	services  []string
-	web       *http.Server
-	ops       *http.Server
-	listeners [3]net.Listener // gRPC, HTTP, metrics
+	door     *door
+	drain    context.CancelCauseFunc
+	grpc     *grpc.Server
+	health   *health.Server
+	refresh  sync.Mutex
+	services []string
+	// certificates is nil without TLS.
+	certificates *certificates
+	web          *http.Server
+	ops          *http.Server
+	listeners    [3]net.Listener // gRPC, HTTP, metrics
 }
 
 // New checks the configuration and listens; nothing is answered before Serve.
@@ -101,8 +111,24 @@ func New(c Config) (_ *Server, err error) {
 		}
 	}
 	draining, drain := context.WithCancelCause(context.Background())
-	s := &Server{door: &door{Config: c, draining: draining}, drain: drain, health: health.NewServer()}
-	s.grpc = grpc.NewServer(serverOptions()...)
+	s := &Server{door: &door{Config: c, draining: draining, shed: newShedder()}, drain: drain, health: health.NewServer()}
+	if s.door.quota, err = newQuota(c.Quota); err != nil {
+		return nil, err
+	}
+	if s.door.denials, err = newDenials(c.Denied, c.Logger); err != nil {
+		return nil, err
+	}
+	if err := s.door.shed.observe(); err != nil {
+		return nil, err
+	}
+	options := serverOptions()
+	if c.TLS != nil {
+		if s.certificates, err = newCertificates(*c.TLS, c.Logger); err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.Creds(credentials.NewTLS(s.certificates.config("h2"))))
+	}
+	s.grpc = grpc.NewServer(options...)
 	defer func() {
 		if err != nil {
 			s.grpc.Stop() // it has workers already
@@ -160,11 +186,25 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.Refresh() // health is true before the first question
 	failed := make(chan error, 3)
 	go func() { failed <- s.grpc.Serve(s.listeners[0]) }()
-	go func() { failed <- s.web.Serve(s.listeners[1]) }()
+	go func() {
+		if s.certificates != nil {
+			failed <- s.web.ServeTLS(s.listeners[1], "", "")
+			return
+		}
+		failed <- s.web.Serve(s.listeners[1])
+	}()
 	go func() { failed <- s.ops.Serve(s.listeners[2]) }()
-	var watch sync.WaitGroup
+	var tell, watch sync.WaitGroup
+	telling, told := context.WithCancel(context.Background())
+	if s.door.denials != nil {
+		tell.Go(func() { s.door.denials.run(telling) })
+	}
 	watched, unwatch := context.WithCancel(ctx)
 	watch.Go(func() { s.watchReadiness(watched) })
+	watch.Go(func() { s.door.shed.run(watched) })
+	if s.certificates != nil {
+		watch.Go(func() { s.certificates.watch(watched, reloadEvery) })
+	}
 	var err error
 	select {
 	case <-ctx.Done():
@@ -173,6 +213,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	unwatch()
 	watch.Wait()
 	s.stop()
+	told()
+	tell.Wait()
 	return err
 }
 

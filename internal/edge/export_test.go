@@ -1,4 +1,37 @@
 package edge
 
+import "time"
+
 // ServerOptions are those of the gRPC port, for the server benchmarks compare with.
 var ServerOptions = serverOptions
+
+// Shedder is the shedder by itself.
+type Shedder struct{ *shedder }
+
+// NewShedder makes one with the highest limit.
+func NewShedder() Shedder { return Shedder{newShedder()} }
+
+// Enter takes in a call of a priority by name.
+func (s Shedder) Enter(p string) error {
+	return s.enter(map[string]priority{"bulk": bulk, "gets": gets, "pages": pages, "vital": vital}[p])
+}
+func (s Shedder) Adjust(waited time.Duration) { s.adjust(waited) }
+func (s Shedder) SetLimit(n int64)            { s.limit.Store(n) }
+func (s Shedder) Limit() int64                { return s.limit.Load() }
+
+// SetLimit and Inflight reach the shedder of a server.
+func SetLimit(s *Server, n int64) { s.door.shed.limit.Store(n) }
+func Inflight(s *Server) int64    { return s.door.shed.inflight.Load() }
+
+// Quota is the quota by itself.
+type Quota struct{ *quota }
+
+// NewQuota makes one.
+func NewQuota(perSecond float64) Quota {
+	q, err := newQuota(perSecond)
+	if err != nil {
+		panic(err)
+	}
+	return Quota{q}
+}
+func (q Quota) Take(who string, now time.Time) error { return q.take(who, now) }

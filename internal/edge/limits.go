@@ -72,7 +72,7 @@ func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
 	if auth.IsOpen(s.door.Auth) {
 		handler = local(handler)
 	}
-	return &http.Server{
+	server := &http.Server{
 		Handler:           handler,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
@@ -81,6 +81,10 @@ func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
 		MaxHeaderBytes:    maxHeaders,
 		ErrorLog:          slogger(s.door.Logger),
 	}
+	if s.certificates != nil {
+		server.TLSConfig = s.certificates.config("h2", "http/1.1")
+	}
+	return server
 }
 
 // opsServer is the port for operators: metrics, health, and on loopback pprof.

@@ -87,10 +87,12 @@ func (r *registrar) method(service protoreflect.ServiceDescriptor, name string) 
 	}
 	options, _ := schema.Options().(*descriptorpb.MethodOptions)
 	r.requests = append(r.requests, dynamicpb.NewMessage(schema.Input()))
+	reads := options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 	return &method{
 		name:      "/" + string(service.FullName()) + "/" + name,
 		roles:     roles,
-		reads:     options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
+		reads:     reads,
+		priority:  priorityOf(string(service.FullName()), name, reads),
 		telemetry: r.server.door.Calls.Method(string(service.FullName()), name),
 	}, schema, nil
 }
