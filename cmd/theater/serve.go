@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aitheater/theater/internal/app"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/telemetry"
 )
 
@@ -21,7 +22,12 @@ const stopLimit = 25 * time.Second
 
 // service is the part of the settings that makes a service.
 func (c *config) service() app.Config {
+	var files *app.TLSFiles
+	if c.TLSCert != "" || c.TLSKey != "" || c.TLSClientCA != "" {
+		files = &app.TLSFiles{Cert: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA}
+	}
 	return app.Config{
+		OIDC: auth.OIDCConfig{Issuer: c.OIDCIssuer, Audience: c.OIDCAudience}, TLS: files, Quota: c.Quota,
 		Store: c.Store, Redis: c.Redis, Auth: c.Auth, SecretFile: c.SecretFile,
 		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
 		Reflection: c.Reflection, Strict: c.Strict, Origins: words(c.Origins),

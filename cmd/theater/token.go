@@ -22,6 +22,9 @@ func runToken(_ context.Context, std console, c *config, _ []string) error {
 	if c.ID == "" || c.Role == "" {
 		return usagef("--id and --role are required")
 	}
+	if c.TTL != 0 {
+		return mint(std, c)
+	}
 	principals := map[string]json.RawMessage{}
 	content, err := os.ReadFile(c.Keys)
 	switch {
@@ -62,6 +65,24 @@ func runToken(_ context.Context, std console, c *config, _ []string) error {
 	}
 	fmt.Fprintln(std.out, key)
 	fmt.Fprintf(std.err, "%s may now call a server started with --auth static:%s\n", c.ID, c.Keys)
+	return nil
+}
+
+// mint makes a token that every server with the same secret knows until it expires.
+func mint(std console, c *config) error {
+	if c.SecretFile == "" {
+		return usagef("--ttl needs --secret-file, the one the servers have")
+	}
+	keys, err := auth.ReadKeys(c.SecretFile)
+	if err != nil {
+		return err
+	}
+	token, err := auth.Mint(keys, auth.Claims{ID: c.ID, Roles: words(c.Role), Audience: c.Audience, AgeBand: c.AgeBand, Markets: words(c.Market)}, c.TTL)
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintln(std.out, token)
+	fmt.Fprintf(std.err, "%s may call servers started with this secret for %v\n", c.ID, c.TTL)
 	return nil
 }
 

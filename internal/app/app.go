@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/edge"
 	"github.com/aitheater/theater/internal/sqldb"
 	"github.com/aitheater/theater/internal/telemetry"
@@ -20,6 +21,12 @@ type Config struct {
 	Redis string
 	// Auth is "open", "static:FILE" or "oidc".
 	Auth string
+	// OIDC is the provider of "oidc".
+	OIDC auth.OIDCConfig
+	// TLS is for the gRPC and HTTP ports; optional.
+	TLS *TLSFiles
+	// Quota is how many calls a second each caller may make; 0 = any number.
+	Quota float64
 	// SecretFile holds root secrets, one a line, the first of which seals; empty = the
 	// secret made with the database.
 	SecretFile string
@@ -36,6 +43,9 @@ type Config struct {
 	// Telemetry is what was set up for the process; optional.
 	Telemetry *telemetry.Telemetry
 }
+
+// TLSFiles are the certificates of the gRPC and HTTP ports.
+type TLSFiles = edge.TLSFiles
 
 // Addrs are the addresses a running service listens on.
 type Addrs = edge.Addresses

@@ -23,7 +23,7 @@ func Check(ctx context.Context, c Config) (findings []string, err error) {
 	if err := c.Validate(); err != nil {
 		found("settings: %v", err)
 	}
-	if _, err := openAuth(c.Auth); err != nil {
+	if _, _, err := openAuth(c, nil); err != nil {
 		found("auth: %v", err)
 	}
 	if c.Redis != EmbeddedRedis {

@@ -1,12 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 
@@ -45,6 +43,8 @@ type App struct {
 	releases *curation.Service
 	rank     *rank.Service
 	door     *edge.Server
+	// provider is nil but with OIDC.
+	provider *auth.OIDC
 
 	// loaded is set when catalogue and ranked lists are in memory for the first time.
 	loaded atomic.Bool
@@ -99,10 +99,12 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 		BuiltinCharts: a.rank.Charts(), BuiltinSections: listing.Sections(), BuiltinLayouts: listing.Layouts(),
 	})
 
-	callers, err := openAuth(c.Auth)
+	c.OIDC.Logger = tel.Log
+	callers, provider, err := openAuth(c, keys)
 	if err != nil {
 		return nil, err
 	}
+	a.provider = provider
 	a.door, err = edge.New(edge.Config{
 		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
 		Register: func(r grpc.ServiceRegistrar) {
@@ -111,6 +113,10 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 			pb.RegisterSignalServiceServer(r, a.signal)
 			pb.RegisterChartServiceServer(r, a.rank)
 			pb.RegisterCurationServiceServer(r, a.releases)
+		},
+		TLS: c.TLS, Quota: c.Quota,
+		Denied: func(ctx context.Context, d edge.Denied) error {
+			return a.log.AuditDenied(ctx, changes.Call{Actor: d.Caller, Method: d.Method}, "", d.Why)
 		},
 		Auth: callers, Log: a.log, Ready: a.Ready, Degraded: a.Degraded,
 		Logger: tel.Log, Calls: tel.Calls, Metrics: tel.Metrics, Reflection: c.Reflection, Origins: c.Origins, Pages: c.Pages, Drain: drainLimit,
@@ -154,30 +160,22 @@ func openKeys(file string, db *sqldb.DB) (*auth.Keys, error) {
 	if file == "" {
 		return auth.NewKeys(db.RootSecret())
 	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("secret file: %w", err)
-	}
-	var roots [][]byte
-	for line := range bytes.Lines(content) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			roots = append(roots, line)
-		}
-	}
-	keys, err := auth.NewKeys(roots...)
-	if err != nil {
-		return nil, fmt.Errorf("secret file %s: %w", file, err)
-	}
-	return keys, nil
+	return auth.ReadKeys(file)
 }
 
-// openAuth makes what tells callers apart.
-func openAuth(setting string) (auth.Authenticator, error) {
-	if setting == "open" {
-		return auth.Open{}, nil
+// openAuth makes what tells callers apart, and gives the identity provider if there is one.
+// Where callers are told apart at all, tokens made with the root secret are known too.
+func openAuth(c Config, keys *auth.Keys) (auth.Authenticator, *auth.OIDC, error) {
+	if c.Auth == "open" {
+		return auth.Open{}, nil, nil
 	}
-	if file, ok := strings.CutPrefix(setting, "static:"); ok {
-		return auth.ReadStatic(file)
+	if file, ok := strings.CutPrefix(c.Auth, "static:"); ok {
+		static, err := auth.ReadStatic(file)
+		return auth.AnyOf{auth.Minted{Keys: keys}, static}, nil, err
 	}
-	return nil, fmt.Errorf("auth %q: want open or static:FILE", setting)
+	if c.Auth == "oidc" {
+		provider, err := auth.NewOIDC(c.OIDC)
+		return auth.AnyOf{auth.Minted{Keys: keys}, provider}, provider, err
+	}
+	return nil, nil, fmt.Errorf("auth %q: want open, static:FILE or oidc", c.Auth)
 }

@@ -36,6 +36,9 @@ func (a *App) Run(ctx context.Context, ready func(Addrs)) error {
 	behind.start(fail, "ranker", a.rank.Run)
 	behind.start(fail, "events", a.signal.Run)
 	behind.start(fail, "releases", a.releases.Run)
+	if a.provider != nil {
+		behind.start(fail, "identity provider", a.provider.Run)
+	}
 
 	door, closeDoor := context.WithCancel(ctx)
 	defer closeDoor()

@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -59,6 +61,25 @@ func NewKeys(roots ...[]byte) (*Keys, error) {
 			}
 		}
 		k.roots = append(k.roots, r)
+	}
+	return k, nil
+}
+
+// ReadKeys makes keys from a file of root secrets, one a line: the first seals, all open.
+func ReadKeys(path string) (*Keys, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret file: %w", err)
+	}
+	var roots [][]byte
+	for line := range bytes.Lines(content) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			roots = append(roots, line)
+		}
+	}
+	k, err := NewKeys(roots...)
+	if err != nil {
+		return nil, fmt.Errorf("secret file %s: %w", path, err)
 	}
 	return k, nil
 }

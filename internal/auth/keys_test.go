@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -84,6 +87,24 @@ func TestRootsAreChecked(t *testing.T) {
 		_, err := auth.NewKeys(roots...)
 		assert.Error(t, err, name)
 	}
+}
+
+func TestKeysOfAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(path, []byte("\n  "+strings.Repeat("a", 40)+"\r\n"+strings.Repeat("b", 40)), 0o600))
+	k, err := auth.ReadKeys(path)
+	require.NoError(t, err)
+	old := keysOf(t, []byte(strings.Repeat("b", 40)))
+	_, err = k.Open("p", old.Seal("p", nil, nil), nil)
+	assert.NoError(t, err, "the second line opens")
+	_, err = old.Open("p", k.Seal("p", nil, nil), nil)
+	assert.Error(t, err, "the first line seals")
+	require.NoError(t, os.WriteFile(path, []byte("hunter2"), 0o600))
+	_, err = auth.ReadKeys(path)
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "hunter2")
+	_, err = auth.ReadKeys(path + "x")
+	assert.Error(t, err)
 }
 
 func TestDerivedKeysDifferByPurposeAndRoot(t *testing.T) {

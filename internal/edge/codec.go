@@ -27,7 +27,33 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.base.Marshal(v)
 }
 
-func (c codec) Unmarshal(data mem.BufferSlice, v any) error { return c.base.Unmarshal(data, v) }
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if in, ok := v.(*inbox); ok {
+		in.err = c.base.Unmarshal(data, in.message)
+		return nil
+	}
+	return c.base.Unmarshal(data, v)
+}
+
+// inbox is what a message is received into. grpc-go answers a message that does not decode
+// by itself, and with INTERNAL; so it is told that all is well, and the door, which finds
+// the error here, answers what is true.
+type inbox struct {
+	message any
+	err     error
+}
+
+// receiveInto receives a message by way of an inbox.
+func receiveInto(message any, receive func(any) error) error {
+	in := inbox{message: message}
+	if err := receive(&in); err != nil {
+		return malformed(err)
+	}
+	if in.err != nil {
+		return malformed(in.err)
+	}
+	return nil
+}
 
 // Name is what clients ask for.
 func (codec) Name() string { return "proto" }

@@ -98,14 +98,24 @@ func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 		if err = d.shed.enter(m.priority); err != nil {
 			return nil, err
 		}
-		defer d.shed.leave()
+		d.shed.leave() // until the message is here: a silent client is no load
+		entered := false
+		defer func() {
+			if entered {
+				d.shed.leave()
+			}
+		}()
 		if ctx, err = d.admit(ctx, &v); err != nil {
 			return nil, err
 		}
 		return next(srv, ctx, func(request any) error {
-			if err := decode(request); err != nil {
-				return malformed(err)
+			if err := d.shed.receive(request, decode); err != nil {
+				return err
 			}
+			if err := d.shed.enter(m.priority); err != nil {
+				return err
+			}
+			entered = true
 			return d.validate(request)
 		}, nil)
 	}

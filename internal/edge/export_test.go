@@ -23,6 +23,9 @@ func (s Shedder) Limit() int64                { return s.limit.Load() }
 func SetLimit(s *Server, n int64) { s.door.shed.limit.Store(n) }
 func Inflight(s *Server) int64    { return s.door.shed.inflight.Load() }
 
+// Waiting are the calls whose message is not here yet.
+func Waiting(s *Server) int64 { return s.door.shed.waiting.Load() }
+
 // Quota is the quota by itself.
 type Quota struct{ *quota }
 

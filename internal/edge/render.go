@@ -167,14 +167,25 @@ func (binaryCodec) UnmarshalRead(_ context.Context, src io.Reader, m any) error 
 	if err != nil {
 		return err
 	}
-	into, ok := m.(proto.Message)
-	if !ok {
-		return fmt.Errorf("%T is no protobuf message", m)
+	into, err := messageOf(m)
+	if err != nil {
+		return err
 	}
 	if err := proto.Unmarshal(b, into); err != nil {
 		return notWellFormed(err)
 	}
 	return nil
+}
+
+// messageOf gives the message that is to be received.
+func messageOf(m any) (proto.Message, error) {
+	if in, ok := m.(*inbox); ok {
+		m = in.message
+	}
+	if into, ok := m.(proto.Message); ok {
+		return into, nil
+	}
+	return nil, fmt.Errorf("%T is no protobuf message", m)
 }
 
 // jsonCodec is strict JSON: an unknown field or enum name is an error, not a default.
@@ -210,9 +221,9 @@ func (jsonCodec) UnmarshalRead(_ context.Context, src io.Reader, m any) error {
 	if err != nil {
 		return err
 	}
-	into, ok := m.(proto.Message)
-	if !ok {
-		return fmt.Errorf("%T is no protobuf message", m)
+	into, err := messageOf(m)
+	if err != nil {
+		return err
 	}
 	if len(b) == 0 {
 		return notWellFormed(io.ErrUnexpectedEOF)

@@ -62,6 +62,10 @@ const (
 	adjustEvery = 100 * time.Millisecond
 	// mostStreams bounds open streams, which hold memory and no processor.
 	mostStreams = 2000
+	// While more than patience unary calls wait for their message, further ones wait for
+	// hasty at the most.
+	patience = 1000
+	hasty    = 3 * time.Second
 )
 
 // shedder refuses calls that could only make the others slower. Its measure is the time
@@ -70,7 +74,9 @@ const (
 // that reads slowly does not look like one. A call costs two atomic additions.
 type shedder struct {
 	inflight, peak, limit, streams atomic.Int64
-	refused                        [priorities]atomic.Int64
+	// waiting are unary calls whose message is not here yet.
+	waiting atomic.Int64
+	refused [priorities]atomic.Int64
 }
 
 func newShedder() *shedder {
@@ -94,6 +100,26 @@ func (s *shedder) enter(p priority) error {
 }
 
 func (s *shedder) leave() { s.inflight.Add(-1) }
+
+// receive receives the message of a unary call. Clients that open calls and send nothing
+// hold a goroutine each; when there are many of them, calls get a time limit.
+func (s *shedder) receive(message any, decode func(any) error) error {
+	defer s.waiting.Add(-1)
+	if s.waiting.Add(1) <= patience {
+		return receiveInto(message, decode)
+	}
+	// The goroutine ends with the call at the latest, because that ends its stream.
+	got := make(chan error, 1)
+	go func() { got <- receiveInto(message, decode) }()
+	limit := time.NewTimer(hasty)
+	defer limit.Stop()
+	select {
+	case err := <-got:
+		return err
+	case <-limit.C:
+		return overloaded()
+	}
+}
 
 // enterStream takes a stream in. Streams are not calls in flight: most of them wait.
 func (s *shedder) enterStream(p priority) error {

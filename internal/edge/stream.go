@@ -26,17 +26,14 @@ type stream struct {
 func (s *stream) Context() context.Context { return s.ctx }
 
 func (s *stream) RecvMsg(m any) error {
-	err := error(nil)
-	if s.interruptible {
-		err = receive(s.ctx, s.ServerStream, m)
-	} else {
-		err = s.ServerStream.RecvMsg(m)
-	}
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			return err
+	err := receiveInto(m, func(in any) error {
+		if s.interruptible {
+			return receive(s.ctx, s.ServerStream, in)
 		}
-		return malformed(err)
+		return s.ServerStream.RecvMsg(in)
+	})
+	if err != nil {
+		return err
 	}
 	return s.door.validate(m)
 }
@@ -55,9 +52,8 @@ func receive(ctx context.Context, s grpc.ServerStream, m any) error {
 	}
 }
 
-// malformed is the fault behind a transport's error in receiving a message: a transport
-// calls INTERNAL what the client did, such as a message that is not protobuf, strings that
-// are not UTF-8, or a corrupt compression.
+// malformed is the fault behind an error in receiving a message: a transport calls INTERNAL
+// what the client did, such as a message that is not protobuf or strings that are not UTF-8.
 func malformed(err error) error {
 	if f := fault.As(err); f != nil {
 		return f
