@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -61,7 +62,7 @@ func open(t *testing.T, url, replica string) *house {
 		require.NoError(t, db.Close())
 	}
 	t.Cleanup(h.end)
-	require.NoError(t, log.Wait(ctx, 0, 1e10))
+	require.Eventually(t, func() bool { return log.Status().Ready }, 10*time.Second, time.Millisecond)
 	return h
 }
 
