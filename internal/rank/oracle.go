@@ -61,7 +61,7 @@ func (s *Service) ComputeChart(ctx context.Context, req *pb.ComputeChartRequest)
 	}
 	answer := &pb.ComputeChartResponse{ChartRevisionId: c.RevisionId}
 	for i, f := range films[:min(limit, len(films))] {
-		answer.Entries = append(answer.Entries, &pb.ChartEntry{Film: f.film.Name, Rank: int32(i + 1), Score: f.score.float()})
+		answer.Entries = append(answer.Entries, &pb.ChartEntry{Film: f.film.Name, Rank: int32(i + 1), Score: proto.Float64(f.score.float())})
 	}
 	return answer, nil
 }

@@ -465,8 +465,8 @@ type ChartEntry struct {
 	Film string `protobuf:"bytes,1,opt,name=film,proto3" json:"film,omitempty"`
 	// From 1.
 	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
-	// By the chart's formula.
-	Score         float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
+	// By the chart's formula; always set, also where it is 0.
+	Score         *float64 `protobuf:"fixed64,3,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -516,8 +516,8 @@ func (x *ChartEntry) GetRank() int32 {
 }
 
 func (x *ChartEntry) GetScore() float64 {
-	if x != nil {
-		return x.Score
+	if x != nil && x.Score != nil {
+		return *x.Score
 	}
 	return 0
 }
@@ -828,12 +828,13 @@ const file_theater_v1_chart_service_proto_rawDesc = "" +
 	"\x05limit\x18\x06 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x05limit\x12*\n" +
 	"\x06viewer\x18\a \x01(\v2\x12.theater.v1.ViewerR\x06viewerB\x0f\n" +
-	"\x06source\x12\x05\xbaH\x02\b\x01\"J\n" +
+	"\x06source\x12\x05\xbaH\x02\b\x01\"Y\n" +
 	"\n" +
 	"ChartEntry\x12\x12\n" +
 	"\x04film\x18\x01 \x01(\tR\x04film\x12\x12\n" +
-	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x01R\x05score\"t\n" +
+	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x19\n" +
+	"\x05score\x18\x03 \x01(\x01H\x00R\x05score\x88\x01\x01B\b\n" +
+	"\x06_score\"t\n" +
 	"\x14ComputeChartResponse\x120\n" +
 	"\aentries\x18\x01 \x03(\v2\x16.theater.v1.ChartEntryR\aentries\x12*\n" +
 	"\x11chart_revision_id\x18\x02 \x01(\tR\x0fchartRevisionId\"i\n" +
@@ -947,6 +948,7 @@ func file_theater_v1_chart_service_proto_init() {
 		(*ComputeChartRequest_Chart)(nil),
 		(*ComputeChartRequest_Definition)(nil),
 	}
+	file_theater_v1_chart_service_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
