@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +29,7 @@ import (
 
 // serve runs a variant and prints its addresses when it is ready.
 func serve(ctx context.Context, name, dir string) error {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	usageAddr, err := serveUsage()
 	if err != nil {
 		return err
