@@ -34,7 +34,7 @@ func runDemo(ctx context.Context, std console, c *config, _ []string) (err error
 	settings := c.service()
 	settings.Store, settings.Redis = "sqlite:"+filepath.Join(dir, "theater.db"), app.EmbeddedRedis
 	settings.Auth, settings.SecretFile, settings.Reflection = "open", "", true
-	settings.Pages = map[string]http.Handler{"/art/": demo.Art()}
+	settings.Pages = map[string]http.Handler{"/art/": demo.Art(), "/{$}": demo.Page()}
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -102,8 +102,8 @@ func charted(ctx context.Context, listing pb.ListingServiceClient) error {
 const suggestions = `
 The theatre is open. Everyone who can reach it may do everything; that is for a demo only.
 
-In a browser:
-  http://HTTP/art/under-the-fireworks-lies-my-home/poster.svg
+In a browser, the home page as each kind of viewer gets it:
+  http://HTTP/
 
 With curl, the hot chart for an adult in China, and for a child of eight in Singapore:
   curl -s http://HTTP/theater.v1.ListingService/ListRankedFilms -H 'Content-Type: application/json' -d '{"chart":"charts/hot","viewer":{"market":"CN","languages":["zh","en"],"audience":"ADULT"},"pageSize":3}'

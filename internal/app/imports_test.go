@@ -112,7 +112,7 @@ func forbidden(from, file, path string) string {
 		return "SQL belongs to sqldb, changes and the sql.go of a room"
 	case strings.HasPrefix(path, "github.com/redis/") && !has([]string{"changes", "generations", "rank", "app", "theatertest"}, from):
 		return "only changes and generations know Redis"
-	case (path == "google.golang.org/grpc/status" || path == "google.golang.org/grpc/codes") && !has([]string{"edge", "app", "cmd", "demo", "theatertest"}, from):
+	case (path == "google.golang.org/grpc/status" || path == "google.golang.org/grpc/codes") && !has([]string{"edge", "app", "cmd", "client", "demo", "theatertest"}, from):
 		return "rooms fail with package fault; edge alone maps it"
 	}
 	return ""

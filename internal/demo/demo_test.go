@@ -88,6 +88,17 @@ func TestAudienceHasCurveFavouritesAndTail(t *testing.T) {
 	require.Greater(t, counts[len(counts)-1], 8*counts[len(counts)/2], "there are favourites")
 }
 
+// The page asks the API alone: whatever it loads comes from the same origin.
+func TestPageStandsAlone(t *testing.T) {
+	answer := httptest.NewRecorder()
+	Page().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, http.StatusOK, answer.Code)
+	require.Contains(t, answer.Header().Get("Content-Security-Policy"), "default-src 'self'")
+	require.Contains(t, answer.Body.String(), "/theater.v1.ListingService/GetHome")
+	require.NotContains(t, answer.Body.String(), "http:")
+	require.NotContains(t, answer.Body.String(), "https:")
+}
+
 func TestArtIsWellFormed(t *testing.T) {
 	art := Art()
 	for _, f := range Films(now) {
