@@ -102,8 +102,10 @@ func pinProblems(sec *pb.Section, snap *shelf.Snapshot, now time.Time) []*pb.Pin
 			continue
 		}
 		reason := pinProblem(sec, p, standing, snap)
-		if reason == "" {
+		if reason == "" || reason == pinNotPublished { // it holds its place for when it is published
 			standing = append(standing, p)
+		}
+		if reason == "" {
 			continue
 		}
 		found = append(found, &pb.PinProblem{Position: p.GetPosition(), Film: p.GetFilm(), Reason: reason})
