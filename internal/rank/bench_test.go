@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -56,9 +58,21 @@ func (c *crowd) fill(t testing.TB, log *ledger.Ledger, n int) {
 	}
 }
 
+// foldRows is how many events BenchmarkFold folds; THEATER_BENCH_ROWS=10000000 asks for more.
+func foldRows(b *testing.B) int {
+	n := 1_000_000
+	if s := os.Getenv("THEATER_BENCH_ROWS"); s != "" {
+		var err error
+		n, err = strconv.Atoi(s)
+		require.NoError(b, err)
+	}
+	return n
+}
+
 // BenchmarkFold folds a million events out of a database, the first time and by a new leader
 // who has a checkpoint and reads the days' keys.
 func BenchmarkFold(b *testing.B) {
+	n := foldRows(b)
 	for name, url := range map[string]string{"sqlite": theatertest.SQLite(b), "postgres": theatertest.Postgres(b)} {
 		b.Run(name, func(b *testing.B) {
 			ctx := context.Background()
@@ -69,7 +83,6 @@ func BenchmarkFold(b *testing.B) {
 			shelve(b, sh, testFilms(time.Now()), nil)
 			svc := New(db, nil, sh, nil, nil)
 			c := &crowd{rand.New(rand.NewPCG(1, 2)), time.Now(), 10_000, 26}
-			const n = 1_000_000
 			c.fill(b, svc.ledger, n)
 			epoch, _, err := db.Lease(ctx, leaseName, svc.holder, time.Hour)
 			require.NoError(b, err)
@@ -80,11 +93,11 @@ func BenchmarkFold(b *testing.B) {
 				l.renewed = time.Now()
 				began := time.Now()
 				require.NoError(b, l.follow(ctx))
-				b.ReportMetric(n/time.Since(began).Seconds(), "events/s")
+				b.ReportMetric(float64(n)/time.Since(began).Seconds(), "events/s")
 				began = time.Now()
 				require.NoError(b, l.checkpoint(ctx))
 				b.ReportMetric(time.Since(began).Seconds(), "s/checkpoint")
-				b.ReportMetric(float64(l.stored.BaseBytes)/n, "checkpoint-B/event")
+				b.ReportMetric(float64(l.stored.BaseBytes)/float64(n), "checkpoint-B/event")
 
 				c.fill(b, svc.ledger, 1000) // touches all four days
 				began = time.Now()
