@@ -65,14 +65,11 @@ func pingRedis(ctx context.Context, setting string) (err error) {
 func loadOnce(ctx context.Context, db *sqldb.DB) (*shelf.Shelf, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	loaded := make(chan struct{})
-	sh := shelf.New()
+	log, sh := changes.New(db, uuid.NewString()), shelf.New()
 	ended := make(chan error, 1)
-	go func() {
-		ended <- changes.New(db, uuid.NewString()).Follow(ctx, &announced{Shelf: sh, loaded: loaded})
-	}()
+	go func() { ended <- log.Follow(ctx, sh) }()
 	select {
-	case <-loaded:
+	case <-log.Loaded():
 		cancel()
 		return sh, <-ended
 	case err := <-ended:

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/aitheater/theater/internal/changes"
-	"github.com/aitheater/theater/internal/shelf"
 )
 
 const (
@@ -28,10 +25,8 @@ func (a *App) Run(ctx context.Context, ready func(Addrs)) error {
 	failed, fail := context.WithCancelCause(context.Background())
 	defer fail(nil)
 	var behind staff
-	shelved, listed := make(chan struct{}), make(chan struct{})
-	behind.start(fail, "follower", func(ctx context.Context) error {
-		return a.log.Follow(ctx, &announced{Shelf: a.shelf, loaded: shelved})
-	})
+	listed := make(chan struct{})
+	behind.start(fail, "follower", func(ctx context.Context) error { return a.log.Follow(ctx, a.shelf) })
 	behind.start(fail, "ranked lists", func(ctx context.Context) error { return a.gens.Run(ctx, listed) })
 	behind.start(fail, "ranker", a.rank.Run)
 	behind.start(fail, "events", a.signal.Run)
@@ -45,7 +40,7 @@ func (a *App) Run(ctx context.Context, ready func(Addrs)) error {
 	defer context.AfterFunc(failed, closeDoor)()
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		for _, c := range []<-chan struct{}{shelved, listed} {
+		for _, c := range []<-chan struct{}{a.log.Loaded(), listed} {
 			select {
 			case <-c:
 			case <-door.Done():
@@ -69,21 +64,6 @@ func (a *App) Run(ctx context.Context, ready func(Addrs)) error {
 	}
 	if cause := context.Cause(failed); cause != nil {
 		err = errors.Join(cause, err)
-	}
-	return err
-}
-
-// announced tells when a shelf was filled for the first time.
-type announced struct {
-	*shelf.Shelf
-	loaded chan<- struct{}
-	once   sync.Once
-}
-
-func (a *announced) Load(revision int64, next func() (changes.Resource, bool)) error {
-	err := a.Shelf.Load(revision, next)
-	if err == nil {
-		a.once.Do(func() { close(a.loaded) })
 	}
 	return err
 }

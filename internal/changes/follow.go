@@ -122,8 +122,9 @@ func (l *Log) load(ctx context.Context, a Applier) error {
 		return err
 	}
 	l.store, l.withdrawn = store, revision
-	l.heard(revision)
 	l.setApplied(revision)
+	l.heard(revision)
+	l.first.Do(func() { close(l.full) })
 	return nil
 }
 

@@ -24,6 +24,8 @@ type Log struct {
 	beat  chan struct{}
 	mu    sync.Mutex
 	moved chan struct{} // closed and replaced whenever applied moves
+	first sync.Once
+	full  chan struct{} // closed when everything was loaded for the first time
 
 	applied   atomic.Int64
 	withdrawn int64 // follower only: withdrawals up to here were handed over
@@ -42,7 +44,7 @@ type state struct {
 
 // New makes a log over a database. replica is this process's random id.
 func New(db *sqldb.DB, replica string) *Log {
-	l := &Log{db: db, replica: replica, wake: make(chan struct{}, 1), beat: make(chan struct{}, 1), moved: make(chan struct{})}
+	l := &Log{db: db, replica: replica, wake: make(chan struct{}, 1), beat: make(chan struct{}, 1), moved: make(chan struct{}), full: make(chan struct{})}
 	l.state.Store(&state{})
 	return l
 }
@@ -87,6 +89,9 @@ func poke(c chan struct{}) {
 	default:
 	}
 }
+
+// Loaded is closed when everything is in memory for the first time, and Status says so.
+func (l *Log) Loaded() <-chan struct{} { return l.full }
 
 // Applied is the newest revision this process shows.
 func (l *Log) Applied() int64 { return l.applied.Load() }

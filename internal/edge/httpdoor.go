@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/fault"
 )
 
 // bodyLimit is the longest a unary request's body may take, and replyLimit its reply.
@@ -88,8 +89,8 @@ func (c *completed) Write(b []byte) (int, error) {
 		}
 		return c.ResponseWriter.Write(b)
 	}
-	if len(c.text) < maxText {
-		c.text = append(c.text, b[:min(len(b), maxText)]...)
+	if len(c.text) < fault.MaxText {
+		c.text = append(c.text, b[:min(len(b), fault.MaxText)]...)
 	}
 	return len(b), nil
 }
@@ -116,11 +117,11 @@ func (c *completed) finish() {
 	case problem.Code == connect.CodeResourceExhausted:
 		reason = pb.ErrorReason_TOO_LARGE
 	}
-	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: domain}
+	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: fault.Domain}
 	value, _ := proto.Marshal(info)     // a message of three valid strings
 	debug, _ := protojson.Marshal(info) // likewise
 	body, _ := json.Marshal(map[string]any{
-		"code": problem.Code, "message": clean("request: " + problem.Message),
+		"code": problem.Code, "message": fault.Clean("request: " + problem.Message),
 		"details": []any{map[string]any{"type": string(proto.MessageName(info)), "value": connect.EncodeBinaryHeader(value), "debug": json.RawMessage(debug)}},
 	})
 	h := c.Header()

@@ -3,6 +3,8 @@ package fault
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
@@ -18,28 +20,40 @@ import (
 // Domain is google.rpc.ErrorInfo.domain of every error.
 const Domain = "theater"
 
-// defaultRetry is the RetryInfo of an error that says no other.
+// MaxText is how many bytes of a text go out: errors travel in HTTP/2 headers, and some
+// clients take no more than 8 KiB of these.
+const MaxText = 512
+
+// maxDetails is where the details of an error end, in bytes.
+const maxDetails = 3 << 10
+
+// defaultRetry is how soon a client may come back when a fault does not say.
 const defaultRetry = time.Second
 
-var codes = map[Kind]code.Code{
-	Internal:           code.Code_INTERNAL,
-	InvalidArgument:    code.Code_INVALID_ARGUMENT,
-	NotFound:           code.Code_NOT_FOUND,
-	AlreadyExists:      code.Code_ALREADY_EXISTS,
-	Aborted:            code.Code_ABORTED,
-	FailedPrecondition: code.Code_FAILED_PRECONDITION,
-	Unauthenticated:    code.Code_UNAUTHENTICATED,
-	PermissionDenied:   code.Code_PERMISSION_DENIED,
-	ResourceExhausted:  code.Code_RESOURCE_EXHAUSTED,
-	Unavailable:        code.Code_UNAVAILABLE,
-	DeadlineExceeded:   code.Code_DEADLINE_EXCEEDED,
-	Cancelled:          code.Code_CANCELLED,
-	Unimplemented:      code.Code_UNIMPLEMENTED,
+// kinds is the translation of kinds; there is no other.
+var kinds = [...]struct {
+	code   code.Code
+	reason pb.ErrorReason // for faults that name none
+}{
+	Internal:           {code.Code_INTERNAL, pb.ErrorReason_INTERNAL},
+	InvalidArgument:    {code.Code_INVALID_ARGUMENT, pb.ErrorReason_MALFORMED_REQUEST},
+	NotFound:           {code.Code_NOT_FOUND, pb.ErrorReason_RESOURCE_NOT_FOUND},
+	AlreadyExists:      {code.Code_ALREADY_EXISTS, pb.ErrorReason_ALREADY_EXISTS},
+	Aborted:            {code.Code_ABORTED, pb.ErrorReason_ETAG_MISMATCH},
+	FailedPrecondition: {code.Code_FAILED_PRECONDITION, pb.ErrorReason_WRONG_STATE},
+	Unauthenticated:    {code.Code_UNAUTHENTICATED, pb.ErrorReason_UNAUTHENTICATED},
+	PermissionDenied:   {code.Code_PERMISSION_DENIED, pb.ErrorReason_PERMISSION_DENIED},
+	ResourceExhausted:  {code.Code_RESOURCE_EXHAUSTED, pb.ErrorReason_OVERLOADED},
+	Unavailable:        {code.Code_UNAVAILABLE, pb.ErrorReason_REPLICA_NOT_READY},
+	DeadlineExceeded:   {code.Code_DEADLINE_EXCEEDED, pb.ErrorReason_DEADLINE_EXCEEDED},
+	Cancelled:          {code.Code_CANCELLED, pb.ErrorReason_CANCELLED},
+	Unimplemented:      {code.Code_UNIMPLEMENTED, pb.ErrorReason_UNKNOWN_METHOD},
 }
 
-// Status is how err looks to a client, as google.rpc.Status: a message of the schema, no
-// transport. It is the one mapping: package edge sends it as the answer of a call, and
-// ImportFilms inside its results. What is not an *Error says nothing but INTERNAL.
+// Status is THE mapping from errors to the wire, as google.rpc.Status, a message of the
+// schema: package edge sends it as the answer of a call, ImportFilms inside its results.
+// The cause is never sent, and the text of an Internal error neither; what is no *Error and
+// no end of a context is Internal.
 func Status(err error) *status.Status {
 	e := As(err)
 	switch {
@@ -47,14 +61,40 @@ func Status(err error) *status.Status {
 	case errors.Is(err, context.DeadlineExceeded):
 		e = New(DeadlineExceeded, pb.ErrorReason_DEADLINE_EXCEEDED, "the deadline passed")
 	case errors.Is(err, context.Canceled):
-		e = New(Cancelled, pb.ErrorReason_CANCELLED, "the caller went away")
+		e = New(Cancelled, pb.ErrorReason_CANCELLED, "the call was cancelled")
 	default:
-		e = New(Internal, pb.ErrorReason_INTERNAL, "internal error; the trace id in the headers finds it")
+		e = &Error{}
 	}
-	st := &status.Status{Code: int32(codes[e.Kind]), Message: e.Message}
-	for _, detail := range e.details() {
-		packed, err := anypb.New(detail)
-		if err != nil { // a text that is not UTF-8: the code and message still go out
+	if int(e.Kind) >= len(kinds) || e.Kind == Internal {
+		e = &Error{Message: "internal error"}
+	}
+	k := kinds[e.Kind]
+	reason := e.Reason
+	if reason == pb.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		reason = k.reason
+	}
+	d := details{room: maxDetails}
+	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: Domain}
+	for key, value := range e.Metadata {
+		if info.Metadata == nil {
+			info.Metadata = map[string]string{}
+		}
+		info.Metadata[Clean(key)] = Clean(value)
+	}
+	d.add(info)
+	if e.Kind == ResourceExhausted || e.Kind == Unavailable {
+		after := e.RetryAfter
+		if after <= 0 {
+			after = defaultRetry
+		}
+		d.add(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+	}
+	d.add(badRequest(e.Fields, d.room))
+	d.add(preconditions(e.Violations, d.room))
+	st := &status.Status{Code: int32(k.code), Message: Clean(e.Message)}
+	for _, m := range d.list {
+		packed, err := anypb.New(m)
+		if err != nil { // cannot be: every text in it is clean; the code and message still go out
 			continue
 		}
 		st.Details = append(st.Details, packed)
@@ -62,28 +102,59 @@ func Status(err error) *status.Status {
 	return st
 }
 
-func (e *Error) details() []proto.Message {
-	out := []proto.Message{&errdetails.ErrorInfo{Reason: e.Reason.String(), Domain: Domain, Metadata: e.Metadata}}
-	if len(e.Fields) > 0 {
-		bad := &errdetails.BadRequest{}
-		for _, f := range e.Fields {
-			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: f.Path, Description: f.Rule})
-		}
-		out = append(out, bad)
+type details struct {
+	list []proto.Message
+	room int
+}
+
+func (d *details) add(m proto.Message) {
+	if m == nil {
+		return
 	}
-	if len(e.Violations) > 0 {
-		unmet := &errdetails.PreconditionFailure{}
-		for _, v := range e.Violations {
-			unmet.Violations = append(unmet.Violations, &errdetails.PreconditionFailure_Violation{Type: v.Rule, Subject: v.Subject, Description: v.Description})
-		}
-		out = append(out, unmet)
+	d.list = append(d.list, m)
+	d.room -= proto.Size(m)
+}
+
+func badRequest(fields []Field, room int) proto.Message {
+	if len(fields) == 0 {
+		return nil
 	}
-	if e.Kind == ResourceExhausted || e.Kind == Unavailable {
-		after := e.RetryAfter
-		if after <= 0 {
-			after = defaultRetry
+	out := &errdetails.BadRequest{}
+	for i, f := range fields {
+		v := &errdetails.BadRequest_FieldViolation{Field: Clean(f.Path), Description: Clean(f.Rule)}
+		if room -= proto.Size(v) + 4; room < 0 {
+			v = &errdetails.BadRequest_FieldViolation{Description: more(len(fields) - i)}
+			out.FieldViolations = append(out.FieldViolations, v)
+			break
 		}
-		out = append(out, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+		out.FieldViolations = append(out.FieldViolations, v)
 	}
 	return out
+}
+
+func preconditions(violations []Violation, room int) proto.Message {
+	if len(violations) == 0 {
+		return nil
+	}
+	out := &errdetails.PreconditionFailure{}
+	for i, f := range violations {
+		v := &errdetails.PreconditionFailure_Violation{Type: Clean(f.Rule), Subject: Clean(f.Subject), Description: Clean(f.Description)}
+		if room -= proto.Size(v) + 4; room < 0 {
+			v = &errdetails.PreconditionFailure_Violation{Description: more(len(violations) - i)}
+			out.Violations = append(out.Violations, v)
+			break
+		}
+		out.Violations = append(out.Violations, v)
+	}
+	return out
+}
+
+func more(n int) string { return "and " + strconv.Itoa(n) + " more" }
+
+// clean makes text fit for a header: valid UTF-8, of bounded length.
+func Clean(s string) string {
+	if len(s) > MaxText {
+		s = s[:MaxText] + "…"
+	}
+	return strings.ToValidUTF8(s, "�")
 }
