@@ -28,7 +28,7 @@ const (
 type denials struct {
 	tell  func(context.Context, Denied) error
 	queue chan Denied
-	told  *otter.Cache[Denied, bool]
+	told  *otter.Cache[Denied, time.Time] // when; without an expiry, which would need a goroutine
 	log   *slog.Logger
 }
 
@@ -36,7 +36,7 @@ func newDenials(tell func(context.Context, Denied) error, log *slog.Logger) (*de
 	if tell == nil {
 		return nil, nil
 	}
-	told, err := otter.New(&otter.Options[Denied, bool]{MaximumSize: 10_000, ExpiryCalculator: otter.ExpiryWriting[Denied, bool](deniedEvery)})
+	told, err := otter.New(&otter.Options[Denied, time.Time]{MaximumSize: 10_000})
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +49,12 @@ func (d *denials) note(ctx context.Context, caller *auth.Caller, method, why str
 		return
 	}
 	attempt := Denied{Caller: caller.ID, Method: method[1:], Why: why}
-	if _, again := d.told.GetIfPresent(attempt); again {
+	if at, again := d.told.GetIfPresent(attempt); again && time.Since(at) < deniedEvery {
 		return
 	}
 	select {
 	case d.queue <- attempt:
-		d.told.Set(attempt, true)
+		d.told.Set(attempt, time.Now())
 	default:
 		d.log.WarnContext(ctx, "too many denied attempts to tell of each", "caller", attempt.Caller, "method", attempt.Method)
 	}
