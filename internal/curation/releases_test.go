@@ -226,7 +226,7 @@ func TestPropertyReleaseThenRevertIsNothing(t *testing.T) {
 			names = append(names, h.film(fmt.Sprintf("film%d", i)))
 		}
 		round := 0
-		rapid.Check(t, func(t *rapid.T) {
+		one := func(t *rapid.T) {
 			round++
 			var changes []*pb.ReleaseChange
 			sections := map[string]bool{}
@@ -271,6 +271,11 @@ func TestPropertyReleaseThenRevertIsNothing(t *testing.T) {
 				_, err := h.revert(r.GetName(), false)
 				require.NoError(t, err)
 				require.Equal(t, before, h.content())
+			}
+		}
+		rapid.Check(t, func(t *rapid.T) { // 100 times 5 releases on each database
+			for range 5 {
+				one(t)
 			}
 		})
 	})
