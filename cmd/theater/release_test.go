@@ -110,6 +110,6 @@ func TestReleasesAreWholeAfterKill(t *testing.T) {
 		p.kill()
 		<-done
 	}
-	require.Greater(t, releases, 10)
+	require.NotEmpty(t, d.published, "the editor got nothing done; the kills proved nothing")
 	t.Logf("%d releases, %d acknowledged, all whole after 4 kills", releases, len(d.published))
 }
