@@ -164,12 +164,15 @@ func (l *Log) Replicas(ctx context.Context) (replicas []*pb.Replica, err error) 
 		if err != nil {
 			return err
 		}
+		now := tx.Now()
 		return each(rows, func() error {
 			r, ready, seen := new(pb.Replica), 0, int64(0)
 			if err := rows.Scan(&r.Id, &r.AppliedRevision, &ready, &seen); err != nil {
 				return err
 			}
-			r.Lag, r.Ready, r.SeenTime = head-r.GetAppliedRevision(), ready == 1, timestamppb.New(time.UnixMicro(seen).UTC())
+			last := time.UnixMicro(seen).UTC()
+			r.Lag, r.SeenTime = head-r.GetAppliedRevision(), timestamppb.New(last)
+			r.Ready = ready == 1 && now.Sub(last) <= seenWithin // what it last said, while it still speaks
 			replicas = append(replicas, r)
 			return nil
 		})
