@@ -39,14 +39,9 @@ func (s *Service) apply(ctx context.Context, w *changes.Writer, r *pb.Release) e
 func (s *Service) change(ctx context.Context, w *changes.Writer, c *pb.ReleaseChange, note string) (*changes.Change, error) {
 	switch c := c.GetChange().(type) {
 	case *pb.ReleaseChange_Section:
-		old := &pb.Section{}
-		if _, err := load(w, c.Section.GetName(), old); err != nil {
+		old, _, err := current(w, c.Section.GetName(), &pb.Section{}, s.BuiltinSections)
+		if err != nil {
 			return nil, err
-		}
-		if old.GetRevision() == 0 {
-			if ours, ok := builtin(s.BuiltinSections, c.Section.GetName()); ok {
-				old = ours
-			}
 		}
 		sec := proto.CloneOf(c.Section)
 		sec.CreateTime = old.GetCreateTime()
@@ -55,14 +50,9 @@ func (s *Service) change(ctx context.Context, w *changes.Writer, c *pb.ReleaseCh
 		}
 		return stamp(w, old, sec, note)
 	case *pb.ReleaseChange_Layout:
-		old := &pb.Layout{}
-		if _, err := load(w, c.Layout.GetName(), old); err != nil {
+		old, _, err := current(w, c.Layout.GetName(), &pb.Layout{}, s.BuiltinLayouts)
+		if err != nil {
 			return nil, err
-		}
-		if old.GetRevision() == 0 {
-			if ours, ok := builtin(s.BuiltinLayouts, c.Layout.GetName()); ok {
-				old = ours
-			}
 		}
 		l := proto.CloneOf(c.Layout)
 		l.CreateTime = old.GetCreateTime()

@@ -145,15 +145,9 @@ func required(path, etag string) error {
 
 // loadSection reads a section as of a write, the built-in one where none is stored.
 func (s *Service) loadSection(w *changes.Writer, name string) (*pb.Section, error) {
-	sec := &pb.Section{}
-	ok, err := load(w, name, sec)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		if sec, ok = builtin(s.BuiltinSections, name); !ok {
-			return nil, fault.Missing(name)
-		}
+	sec, ok, err := current(w, name, &pb.Section{}, s.BuiltinSections)
+	if err != nil || !ok {
+		return nil, orMissing(err, name)
 	}
 	return sec, nil
 }
@@ -231,14 +225,9 @@ func (s *Service) UpdateLayout(ctx context.Context, req *pb.UpdateLayoutRequest)
 		return nil, err
 	}
 	out, _, err := changes.Write(ctx, s.Log, call(ctx, "UpdateLayout", req), func(w *changes.Writer) (*pb.Layout, error) {
-		old, exists := &pb.Layout{}, false
-		if exists, err = load(w, name, old); err != nil {
+		old, exists, err := current(w, name, &pb.Layout{}, s.BuiltinLayouts)
+		if err != nil {
 			return nil, err
-		}
-		if !exists {
-			if ours, ok := builtin(s.BuiltinLayouts, name); ok {
-				old, exists = ours, true
-			}
 		}
 		if exists {
 			if err := required("layout.etag", etag); err != nil {

@@ -132,6 +132,18 @@ func builtin[M versioned](all []M, name string) (m M, ok bool) {
 	return m, false
 }
 
+// current reads a resource as of a write into blank, and gives the built-in one where none is
+// stored; ok is false where there is neither.
+func current[M versioned](w *changes.Writer, name string, blank M, ours []M) (m M, ok bool, err error) {
+	if ok, err = load(w, name, blank); err != nil || ok {
+		return blank, ok, err
+	}
+	if b, found := builtin(ours, name); found {
+		return b, true, nil
+	}
+	return blank, false, nil
+}
+
 // withBuiltins gives the stored resources and the built-in ones they do not replace, by name.
 func withBuiltins[M versioned](stored, ours []M) []M {
 	all := make([]M, 0, len(stored)+len(ours))
