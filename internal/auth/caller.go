@@ -25,18 +25,20 @@ func (c *Caller) Has(role pb.Access_Role) bool {
 	return c.Roles&(1<<role|1<<pb.Access_ADMIN) != 0
 }
 
-type callerKey struct{}
+// CallerKey is the key under which a context gives its *Caller, for contexts that hold one
+// in a field of their own.
+type CallerKey struct{}
 
 // WithCaller gives ctx its caller.
 func WithCaller(ctx context.Context, c *Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
+	return context.WithValue(ctx, CallerKey{}, c)
 }
 
 var nobody = &Caller{ID: "nobody"}
 
 // CallerFrom gives the caller of ctx; a context without one has a caller without roles.
 func CallerFrom(ctx context.Context) *Caller {
-	if c, ok := ctx.Value(callerKey{}).(*Caller); ok {
+	if c, ok := ctx.Value(CallerKey{}).(*Caller); ok {
 		return c
 	}
 	return nobody

@@ -43,10 +43,10 @@ type inbox struct {
 	err     error
 }
 
-// receiveInto receives a message by way of an inbox.
-func receiveInto(message any, receive func(any) error) error {
-	in := inbox{message: message}
-	if err := receive(&in); err != nil {
+// receive receives a message by way of the inbox.
+func (in *inbox) receive(message any, receive func(any) error) error {
+	in.message = message
+	if err := receive(in); err != nil {
 		return malformed(err)
 	}
 	if in.err != nil {

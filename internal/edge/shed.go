@@ -103,14 +103,14 @@ func (s *shedder) leave() { s.inflight.Add(-1) }
 
 // receive receives the message of a unary call. Clients that open calls and send nothing
 // hold a goroutine each; when there are many of them, calls get a time limit.
-func (s *shedder) receive(message any, decode func(any) error) error {
+func (s *shedder) receive(in *inbox, message any, decode func(any) error) error {
 	defer s.waiting.Add(-1)
 	if s.waiting.Add(1) <= patience {
-		return receiveInto(message, decode)
+		return in.receive(message, decode)
 	}
 	// The goroutine ends with the call at the latest, because that ends its stream.
 	got := make(chan error, 1)
-	go func() { got <- receiveInto(message, decode) }()
+	go func() { got <- in.receive(message, decode) }()
 	limit := time.NewTimer(hasty)
 	defer limit.Stop()
 	select {

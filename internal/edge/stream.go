@@ -26,7 +26,7 @@ type stream struct {
 func (s *stream) Context() context.Context { return s.ctx }
 
 func (s *stream) RecvMsg(m any) error {
-	err := receiveInto(m, func(in any) error {
+	err := new(inbox).receive(m, func(in any) error {
 		if s.interruptible {
 			return receive(s.ctx, s.ServerStream, in)
 		}

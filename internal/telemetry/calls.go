@@ -52,9 +52,31 @@ type Call struct {
 	span  trace.Span // nil where nothing is recorded
 	id    trace.TraceID
 	begin time.Time
+	lot   lot
 }
 
-// Start begins a call. parent and state are the traceparent and tracestate headers, empty
+// lot says whether a call was drawn for the traces of Calls.ratio.
+type lot int8
+
+const (
+	notAsked lot = iota
+	drawn
+	notDrawn
+)
+
+type lotKey struct{}
+
+// Value answers for the call's context, nil where it knows nothing: a call that was not
+// drawn must not begin a trace further inside, and the lot is a field, because a context for
+// it would cost each of those calls an allocation.
+func (c *Call) Value(key any) any {
+	if _, ok := key.(lotKey); !ok || c.lot == notAsked {
+		return nil
+	}
+	return c.lot
+}
+
+// Start begins a call; what the context does not know, Call.Value does. parent and state are the traceparent and tracestate headers, empty
 // where absent; a sampled parent is recorded as the sampler of OTEL_TRACES_SAMPLER says.
 func (m *Method) Start(ctx context.Context, parent, state string) (context.Context, Call) {
 	c := Call{m: m, begin: time.Now()}
@@ -67,9 +89,11 @@ func (m *Method) Start(ctx context.Context, parent, state string) (context.Conte
 		return ctx, c
 	case m.calls.ratio >= 0 && !c.id.IsValid():
 		if rand.Float64() >= m.calls.ratio {
-			return trace.ContextWithSpan(ctx, untraced), c
+			c.lot = notDrawn
+			return ctx, c
 		}
-		ctx = context.WithValue(ctx, drawnKey{}, true)
+		c.lot = drawn
+		ctx = context.WithValue(ctx, lotKey{}, drawn)
 	}
 	ctx, span := otel.Tracer(scope).Start(ctx, m.name, m.start...)
 	if span.IsRecording() {
@@ -104,21 +128,24 @@ func (c *Call) End(code uint32, fault bool, message string) {
 	c.span.End()
 }
 
-// untraced marks the context of a call that was not drawn, so that what it calls begins no
-// trace of its own. All such calls share it; the log leaves its ids out.
-var untraced = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(),
-	trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: trace.SpanID{7: 1}})))
+// lotOf gives the lot of the call that ctx belongs to.
+func lotOf(ctx context.Context) lot {
+	l, _ := ctx.Value(lotKey{}).(lot)
+	return l
+}
 
-type drawnKey struct{}
-
-// drawing samples calls that Start has drawn, and traces without a call (a fold, a poll) by
-// ratio. It stands for the SDK's own ratio sampler, which makes and hashes ids first: that
-// costs each of the calls that are not sampled more than everything else here.
+// drawing samples what Start has drawn, and traces without a call (a fold, a poll) by ratio.
+// It stands for the SDK's own ratio sampler, which makes and hashes ids first: that costs
+// each of the calls that are not sampled more than everything else here.
 type drawing struct{ sdktrace.Sampler }
 
 func (d drawing) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if p.ParentContext.Value(drawnKey{}) != nil {
-		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState()}
+	state := trace.SpanContextFromContext(p.ParentContext).TraceState()
+	switch lotOf(p.ParentContext) {
+	case drawn:
+		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: state}
+	case notDrawn:
+		return sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: state}
 	}
 	return d.Sampler.ShouldSample(p)
 }

@@ -9,11 +9,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// traced adds the ids of the context's trace to each record.
+// traced adds the ids of the context's trace to each record, unless nobody will ever see it.
 type traced struct{ slog.Handler }
 
 func (h traced) Handle(ctx context.Context, r slog.Record) error {
-	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && !sc.Equal(untraced.SpanContext()) {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && lotOf(ctx) != notDrawn {
 		r = r.Clone()
 		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
 	}
