@@ -16,6 +16,7 @@ import (
 
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // proto/ does not import it, clients decode errors with it
 	_ "google.golang.org/genproto/googleapis/rpc/status"
 )
 

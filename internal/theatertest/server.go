@@ -183,6 +183,28 @@ func find(name, install string, globs ...string) (string, error) {
 	return "", fmt.Errorf("theatertest: %s is not installed; on Debian: apt-get install -y --no-install-recommends %s; on macOS: brew install %[2]s", name, install)
 }
 
+// Program gives the path of a program that a test needs, and fails the test where it is not
+// installed; install names the Debian packages it comes in.
+func Program(t testing.TB, name, install string) string {
+	t.Helper()
+	path, err := find(name, install)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// FreeAddr gives an address of this machine where nobody listens, for servers that must come
+// back on the same one.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

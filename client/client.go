@@ -3,7 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
+	_ "embed"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,31 +48,14 @@ func Dial(target string, o Options, more ...grpc.DialOption) (*grpc.ClientConn, 
 	return grpc.NewClient(target, append(options, more...)...)
 }
 
+//go:embed service-config.json
+var serviceConfig string
+
 // ServiceConfig is the gRPC service config every client should use, in any language: calls
 // wait for a server that is ready, are spread over all of them, and are repeated when a
 // server was not available. Clients that are not this package must send a request_id with
 // calls that change something.
-func ServiceConfig() string {
-	type object = map[string]any
-	config := object{
-		"loadBalancingConfig": []object{{"round_robin": object{}}},
-		"healthCheckConfig":   object{"serviceName": ""},
-		"methodConfig": []object{{
-			"name":         []object{{}},
-			"waitForReady": true,
-			"retryPolicy": object{
-				"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2,
-				"retryableStatusCodes": []string{"UNAVAILABLE"},
-			},
-		}},
-		"retryThrottling": object{"maxTokens": 100, "tokenRatio": 0.1},
-	}
-	text, err := json.Marshal(config)
-	if err != nil {
-		panic(err) // constants
-	}
-	return string(text)
-}
+func ServiceConfig() string { return serviceConfig }
 
 // identified gives calls that change something a request_id, so that a repetition of one
 // whose answer was lost changes nothing more. The caller's message stays as it is.
