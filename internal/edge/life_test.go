@@ -19,6 +19,7 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/edge"
+	"github.com/aitheater/theater/internal/fault"
 )
 
 func TestHealthFollowsReadiness(t *testing.T) {
@@ -112,7 +113,8 @@ func TestP13StreamsEndWhenTheServerStops(t *testing.T) {
 	h.imp = func(s grpc.BidiStreamingServer[pb.ImportFilmsRequest, pb.ImportFilmsResponse]) error {
 		inside.Done()
 		_, err := s.Recv()
-		return err
+		assert.Error(t, err)
+		return fault.New(fault.Cancelled, pb.ErrorReason_CANCELLED, "the caller went away") // as a room sees it
 	}
 	conn := h.dial(t)
 	watch, err := pb.NewCatalogServiceClient(conn).WatchFilms(t.Context(), &pb.WatchFilmsRequest{})

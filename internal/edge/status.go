@@ -14,12 +14,13 @@ import (
 // faultOf names what went wrong: the *fault.Error in err's chain, the end of the call's own
 // context, or else an Internal fault whose cause is err. It is never nil.
 func faultOf(ctx context.Context, err error) *fault.Error {
-	if f := fault.As(err); f != nil {
+	f, stopping := fault.As(err), errors.Is(context.Cause(ctx), errDraining)
+	if f != nil && (f.Kind != fault.Cancelled || !stopping) {
 		return f
 	}
 	switch {
-	case errors.Is(context.Cause(ctx), errDraining):
-		return &fault.Error{Kind: fault.Unavailable, Reason: pb.ErrorReason_REPLICA_NOT_READY, Message: errDraining.Error(), Cause: err}
+	case stopping: // the rooms only see that their context ended, and may take the caller for gone
+		return &fault.Error{Kind: fault.Unavailable, Reason: pb.ErrorReason_REPLICA_NOT_READY, Message: errDraining.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &fault.Error{Kind: fault.DeadlineExceeded, Reason: pb.ErrorReason_DEADLINE_EXCEEDED, Message: "the deadline passed", Cause: err}
 	case errors.Is(err, context.Canceled), ctx.Err() != nil:
