@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -58,6 +59,22 @@ func (c *crowd) fill(t testing.TB, log *ledger.Ledger, n int) {
 	}
 }
 
+// heap is how many bytes are in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// checkpointBytes is how long all segments are.
+func checkpointBytes(b *testing.B, db *sqldb.DB) (n int64) {
+	require.NoError(b, db.Read(context.Background(), func(tx *sqldb.Tx) error {
+		return tx.QueryRow(`SELECT (SELECT SUM(LENGTH(body)) FROM rank_segments) + (SELECT SUM(LENGTH(body)) FROM rank_keys)`).Scan(&n)
+	}))
+	return n
+}
+
 // foldRows is how many events BenchmarkFold folds; THEATER_BENCH_ROWS=10000000 asks for more.
 func foldRows(b *testing.B) int {
 	n := 1_000_000
@@ -69,8 +86,8 @@ func foldRows(b *testing.B) int {
 	return n
 }
 
-// BenchmarkFold folds a million events out of a database, the first time and by a new leader
-// who has a checkpoint and reads the days' keys.
+// BenchmarkFold folds a million events of the last four days out of a database, the first time
+// and by a new leader, who has a checkpoint and gets new events of all four days.
 func BenchmarkFold(b *testing.B) {
 	n := foldRows(b)
 	for name, url := range map[string]string{"sqlite": theatertest.SQLite(b), "postgres": theatertest.Postgres(b)} {
@@ -90,22 +107,32 @@ func BenchmarkFold(b *testing.B) {
 				require.NoError(b, db.Write(ctx, func(tx *sqldb.Tx) error { _, err := tx.Exec("DELETE FROM rank_state"); return err }))
 				l, err := svc.take(ctx, Config{Lease: time.Hour}.filled(), epoch)
 				require.NoError(b, err)
-				l.renewed = time.Now()
 				began := time.Now()
 				require.NoError(b, l.follow(ctx))
 				b.ReportMetric(float64(n)/time.Since(began).Seconds(), "events/s")
 				began = time.Now()
 				require.NoError(b, l.checkpoint(ctx))
 				b.ReportMetric(time.Since(began).Seconds(), "s/checkpoint")
-				b.ReportMetric(float64(l.stored.BaseBytes)/float64(n), "checkpoint-B/event")
+				b.ReportMetric(float64(checkpointBytes(b, db))/float64(n), "checkpoint-B/event")
 
 				c.fill(b, svc.ledger, 1000) // touches all four days
+				l = nil
+				before := heap()
 				began = time.Now()
 				l, err = svc.take(ctx, Config{Lease: time.Hour}.filled(), epoch)
 				require.NoError(b, err)
-				l.renewed = time.Now()
+				b.ReportMetric(time.Since(began).Seconds(), "s/take")
 				require.NoError(b, l.follow(ctx))
 				b.ReportMetric(time.Since(began).Seconds(), "s/takeover")
+				after := heap()
+				keys := 0
+				for _, d := range l.state.days {
+					keys += d.size
+				}
+				clear(l.state.days)
+				b.ReportMetric(float64(after-heap())/float64(keys), "B/key")
+				b.ReportMetric(float64(after-before)/float64(n), "B/event")
+				runtime.KeepAlive(l)
 			}
 		})
 	}

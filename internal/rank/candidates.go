@@ -126,7 +126,7 @@ func (l *leader) windows(ctx context.Context, charts []*pb.Chart) (windows, erro
 		s := l.state
 		edge := s.at - micros(c.Window)
 		w := &firstDay{day: ledger.DayOf(edge), markets: map[*market]map[uint32]bucket{}}
-		d, err := s.day(ctx, l.ledger, w.day)
+		d, err := l.day(ctx, s, w.day)
 		if err != nil {
 			return nil, err
 		}

@@ -2,9 +2,13 @@ package rank
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"math"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/ledger"
+	"github.com/aitheater/theater/internal/sqldb"
 )
 
 const (
@@ -20,9 +24,15 @@ type dayKeys struct {
 	markets map[int]*marketKeys
 	size    int
 	used    int64
+	// log is what happened to keys that are stored, since the last checkpoint; nil where they
+	// are not. purged says that it renames some.
+	log    *keyLog
+	purged bool
 }
 
-// marketKeys are a day's keys of one market. A Go map takes 20 to 37 bytes for a key (27
+func newDayKeys() *dayKeys { return &dayKeys{markets: map[int]*marketKeys{}} }
+
+// marketKeys are a day's keys of one market: see dayKey. A Go map takes 20 to 37 bytes for a key (27
 // on average) and 37 to 74 for a play (54).
 type marketKeys struct {
 	seen  map[viewerKey]struct{}
@@ -57,24 +67,32 @@ func (d *dayKeys) market(id int) *marketKeys {
 	return m
 }
 
-// see puts an event among the day's keys. It gives whether it counts, and the play that
+// seeOn puts an event among its day's keys. It gives whether it counts, and the play that
 // no longer counts because of it.
-func (d *dayKeys) see(e *ledger.Event, market int, row uint32) (counts bool, instead *play) {
-	m := d.market(market)
-	key := keyOf(&e.Viewer, row, int(e.Kind))
+func (s *state) seeOn(d *dayKeys, e *ledger.Event) (counts bool, instead *play) {
+	id, film := s.market(e.Market), s.film(e.Film)
+	m, row := d.market(id), s.rowOf(s.markets[id], film)
+	key := s.dayKey(&e.Viewer, film, e.Kind)
 	if e.Kind != pb.Event_PLAY {
 		if _, seen := m.seen[key]; seen {
 			return false, nil
 		}
 		m.seen[key] = struct{}{}
 		d.size++
+		if d.log != nil {
+			d.log.w.seen(e.Market, key)
+		}
 		return true, nil
 	}
 	old, seen := m.plays[key]
 	if seen && e.Value <= old.seconds {
 		return false, nil
 	}
-	m.plays[key] = playOf(e, row)
+	p := playOf(e, row)
+	m.plays[key] = p
+	if d.log != nil {
+		d.log.w.play(e.Market, key, e.Film, p)
+	}
 	if seen {
 		return true, &old
 	}
@@ -82,41 +100,91 @@ func (d *dayKeys) see(e *ledger.Event, market int, row uint32) (counts bool, ins
 	return true, nil
 }
 
-// day gives the keys of a day, read from the ledger if they are not in memory.
-func (s *state) day(ctx context.Context, log *ledger.Ledger, day int32) (*dayKeys, error) {
-	s.used++
-	if d := s.days[day]; d != nil {
-		d.used = s.used
-		return d, nil
+// firstRecent is the first of the recent days.
+func (s *state) firstRecent() int32 { return ledger.DayOf(s.at) - recentDays + 1 }
+
+// oldestSaved is the first day whose keys a checkpoint holds: those of recent days and
+// those a window may begin in.
+func (s *state) oldestSaved() int32 { return min(s.firstRecent(), s.oldestBucket()) }
+
+// prepare loads what folding a batch will ask for, so that the fold itself cannot fail half
+// way. It reports whether anything was read.
+func (l *leader) prepare(ctx context.Context, s *state, events []ledger.Event) (read bool, err error) {
+	last := int32(math.MinInt32)
+	for i := range events {
+		if e := &events[i]; e.Kind != pb.Event_RATE && e.Day != last {
+			last = e.Day
+			if s.days[last] == nil {
+				read = true
+			}
+			if _, err := l.day(ctx, s, last); err != nil {
+				return read, err
+			}
+		}
 	}
-	d := &dayKeys{markets: map[int]*marketKeys{}, used: s.used}
-	if s.watermark > 0 {
-		err := log.Days(ctx, day, day, s.watermark, func(e *ledger.Event) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if e.Kind != pb.Event_RATE && int(e.Kind) < nKinds {
-				m := s.market(e.Market)
-				d.see(e, m, s.rowOf(s.markets[m], s.film(e.Film)))
-			}
-			return nil
+	return read, nil
+}
+
+// day gives the keys of a day, read from the checkpoint or from the ledger if they are not in
+// memory.
+func (l *leader) day(ctx context.Context, s *state, day int32) (*dayKeys, error) {
+	d := s.days[day]
+	if saved, known := s.saved[day]; d == nil && known {
+		err := l.db.Read(ctx, func(tx *sqldb.Tx) error {
+			d = newDayKeys()
+			r := &keyReader{state: s, day: d, by: renames{}}
+			return readKeys(tx, day, saved.First, l.stored.Last, r.read)
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, errSegment):
+			slog.WarnContext(ctx, "the keys of a day cannot be read; they are gathered from the ledger", "day", day)
+			delete(s.saved, day)
+			d = nil
+		case err != nil:
+			return nil, err
+		default:
+			d.log = newKeyLog()
+			for _, m := range d.markets {
+				d.size += len(m.seen) + len(m.plays)
+			}
+		}
+	}
+	if d == nil {
+		d = newDayKeys()
+		if err := l.readDay(ctx, s, d, day); err != nil {
 			return nil, err
 		}
 	}
+	s.used++
+	d.used = s.used
 	s.days[day] = d
 	return d, nil
 }
 
+// readDay gathers a day's keys from the ledger.
+func (l *leader) readDay(ctx context.Context, s *state, d *dayKeys, day int32) error {
+	if s.watermark == 0 {
+		return nil
+	}
+	return l.ledger.Days(ctx, day, day, s.watermark, func(e *ledger.Event) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if e.Kind != pb.Event_RATE && e.Kind > 0 && int(e.Kind) < nKinds {
+			s.seeOn(d, e)
+		}
+		return nil
+	})
+}
+
 // forgetDays lets go of old days' keys, those not used for longest first, until what is left
-// fits.
+// fits. Those that the next checkpoint has to write down stay.
 func (s *state) forgetDays() {
-	recent := ledger.DayOf(s.at) - recentDays + 1
+	recent := s.firstRecent()
 	for {
 		spare, oldest, least := 0, int32(0), int64(-1)
 		for day, d := range s.days {
-			if day >= recent {
+			if day >= recent || !d.log.empty() {
 				continue
 			}
 			spare += d.size
@@ -153,9 +221,13 @@ func (s *state) rename(purges []ledger.Purge) {
 		}
 	}
 	for _, d := range s.days {
+		moved := 0
 		for _, m := range d.markets {
-			renameKeys(by, m.seen)
-			renameKeys(by, m.plays)
+			moved += renameKeys(by, m.seen) + renameKeys(by, m.plays)
+		}
+		if moved > 0 && d.log != nil {
+			d.log.rename(by)
+			d.purged = true
 		}
 	}
 	for i := range s.waiting {
@@ -170,15 +242,12 @@ func (s *state) rename(purges []ledger.Purge) {
 	}
 }
 
-func renameKeys[V any](by renames, keys map[viewerKey]V) {
+func renameKeys[V any](by renames, keys map[viewerKey]V) (moved int) {
 	type move struct{ from, to viewerKey }
 	var moves []move
 	for key := range keys {
 		if p, ok := by[key[0]]; ok {
-			from, to := keyOf(&p.Old, 0, 0), keyOf(&p.New, 0, 0)
-			if mixed := key[1] ^ from[1]; mixed>>(rowBits+8) == 0 {
-				moves = append(moves, move{key, viewerKey{to[0], to[1] ^ mixed}})
-			}
+			moves = append(moves, move{key, renamed(&p, key)})
 		}
 	}
 	for _, m := range moves {
@@ -186,4 +255,11 @@ func renameKeys[V any](by renames, keys map[viewerKey]V) {
 		delete(keys, m.from)
 		keys[m.to] = v
 	}
+	return len(moves)
+}
+
+// renamed is a key of a purged viewer's as one of the new hash, with the same things mixed in.
+func renamed(p *ledger.Purge, key viewerKey) viewerKey {
+	from, to := keyOf(&p.Old, 0, 0), keyOf(&p.New, 0, 0)
+	return viewerKey{to[0], to[1] ^ key[1] ^ from[1]}
 }

@@ -27,24 +27,6 @@ func (s *state) advance(at int64) {
 	}
 }
 
-// prepare loads what folding a batch will ask for, so that the fold itself cannot fail half
-// way. It reports whether anything was read from the ledger.
-func (s *state) prepare(ctx context.Context, log *ledger.Ledger, events []ledger.Event) (read bool, err error) {
-	last := int32(math.MinInt32)
-	for i := range events {
-		if e := &events[i]; e.Kind != pb.Event_RATE && e.Day != last {
-			last = e.Day
-			if s.days[last] == nil {
-				read = true
-			}
-			if _, err := s.day(ctx, log, last); err != nil {
-				return read, err
-			}
-		}
-	}
-	return read, nil
-}
-
 // fold takes the next piece of the log; prepare came before.
 func (s *state) fold(b *ledger.Batch) {
 	for i := range b.Events {
@@ -62,8 +44,7 @@ func (s *state) see(e *ledger.Event) {
 		s.count(e)
 		return
 	}
-	m := s.market(e.Market)
-	counts, instead := s.days[e.Day].see(e, m, s.rowOf(s.markets[m], s.film(e.Film)))
+	counts, instead := s.seeOn(s.days[e.Day], e)
 	if counts {
 		s.count(e)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -52,7 +53,7 @@ func shelve(t require.TestingT, sh *shelf.Shelf, films []*pb.Film, charts []*pb.
 // wipe empties the tables the ranker reads.
 func wipe(t require.TestingT, db *sqldb.DB) {
 	require.NoError(t, db.Write(context.Background(), func(tx *sqldb.Tx) error {
-		for _, q := range []string{"UPDATE ledger_head SET seq = 0", "DELETE FROM ledger_events", "DELETE FROM ledger_purges", "DELETE FROM rank_state", "DELETE FROM rank_segments"} {
+		for _, q := range []string{"UPDATE ledger_head SET seq = 0", "DELETE FROM ledger_events", "DELETE FROM ledger_purges", "DELETE FROM rank_state", "DELETE FROM rank_segments", "DELETE FROM rank_keys"} {
 			if _, err := tx.Exec(q); err != nil {
 				return err
 			}
@@ -111,7 +112,6 @@ func (h *history) take() {
 	require.True(h.t, held)
 	h.l, err = h.svc.take(context.Background(), Config{}.filled(), epoch)
 	require.NoError(h.t, err)
-	h.l.renewed, h.l.config.Lease = time.Now(), time.Hour
 	h.l.now = func() time.Time { return h.now }
 }
 
@@ -248,7 +248,7 @@ func TestListsEqualTheOracle(t *testing.T) {
 					h.take()
 				},
 				"forget days": func(*rapid.T) {
-					clear(h.l.state.days)
+					maps.DeleteFunc(h.l.state.days, func(_ int32, d *dayKeys) bool { return d.log.empty() })
 				},
 				"purge": func(rt *rapid.T) {
 					v := event("a", rapid.SampledFrom([]string{"v1", "v2"}).Draw(rt, "viewer"), "US", pb.Event_PLAY, 0, h.now).Viewer

@@ -124,7 +124,6 @@ func (h *house) lead() *leader {
 	require.True(h.t, held)
 	l, err := h.take(context.Background(), Config{Interval: time.Nanosecond}.filled(), epoch)
 	require.NoError(h.t, err)
-	l.config.Lease, l.renewed = time.Minute, time.Now()
 	return l
 }
 

@@ -211,6 +211,12 @@ func (s *state) written() {
 		m.dirtyRows = m.dirtyRows[:0]
 		clear(m.dirtyMarks)
 	}
+	for day, d := range s.days {
+		d.log, d.purged = nil, false
+		if _, saved := s.saved[day]; saved {
+			d.log = newKeyLog()
+		}
+	}
 }
 
 // read takes a segment in, in the order in which they were written.
@@ -233,9 +239,7 @@ func (s *state) read(body []byte) error {
 			}
 			m.likes[key] = l
 		case recordPurge:
-			var p ledger.Purge
-			copy(p.Old[:], r.take(len(p.Old)))
-			copy(p.New[:], r.take(len(p.New)))
+			p := r.purge()
 			p.Seq = s.renamed + 1
 			s.rename([]ledger.Purge{p})
 		case recordWaiting:
@@ -357,6 +361,19 @@ func (r *segmentReader) float() float64 {
 		return math.Float64frombits(binary.LittleEndian.Uint64(b))
 	}
 	return 0
+}
+
+func (r *segmentReader) purge() (p ledger.Purge) {
+	copy(p.Old[:], r.take(len(p.Old)))
+	copy(p.New[:], r.take(len(p.New)))
+	return p
+}
+
+func (r *segmentReader) key() (key viewerKey) {
+	if b := r.take(16); b != nil {
+		key = viewerKey{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+	}
+	return key
 }
 
 func (r *segmentReader) name() string {

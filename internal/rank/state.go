@@ -14,12 +14,15 @@ type state struct {
 	// at is the time up to which events count, in microseconds since 1970; later ones wait.
 	at int64
 
-	films  []string
-	filmID map[string]uint32
+	films    []string
+	filmID   map[string]uint32
+	filmHash []uint64 // see dayKey
 	// markets[0] is the world: every event counts in its own market and there.
 	markets  []*market
 	marketID map[string]int
 	days     map[int32]*dayKeys
+	// saved are the days whose keys the checkpoint holds, with those in their logs.
+	saved map[int32]savedDay
 	// waiting are events whose time has not come, in sequence; for ratings it is decided only
 	// then whether they are the latest.
 	waiting []ledger.Event
@@ -115,7 +118,7 @@ type likes struct {
 
 func newState(n needs) *state {
 	s := &state{
-		needs: n, filmID: map[string]uint32{}, marketID: map[string]int{}, days: map[int32]*dayKeys{},
+		needs: n, filmID: map[string]uint32{}, marketID: map[string]int{}, days: map[int32]*dayKeys{}, saved: map[int32]savedDay{},
 		counts: map[uint32]*filmCounts{}, lossy: map[uint32]struct{}{}, dirtyCounts: map[uint32]struct{}{}, newStats: map[uint32]struct{}{},
 	}
 	s.market(generations.World)
@@ -129,6 +132,7 @@ func (s *state) film(name string) uint32 {
 		id = uint32(len(s.films))
 		s.filmID[name] = id
 		s.films = append(s.films, name)
+		s.filmHash = append(s.filmHash, filmHash(name))
 	}
 	return id
 }
