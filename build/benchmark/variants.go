@@ -5,86 +5,125 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/app"
 	"github.com/aitheater/theater/internal/demo"
+	"github.com/aitheater/theater/internal/edge"
+	"github.com/aitheater/theater/internal/telemetry"
 )
 
-// serve runs a variant and prints its addresses when it is ready.
-func serve(ctx context.Context, name, dir string) error {
+// serve runs a variant and prints its addresses when it is ready. Its arguments are the
+// run's directory, the address of Redis, and what else the variant wants.
+func serve(ctx context.Context, name string, args []string) error {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	usageAddr, err := serveUsage()
-	if err != nil {
+	s := &server{dir: args[0], redis: args[1], facts: map[string]float64{}}
+	var err error
+	if s.usage, err = s.serveUsage(); err != nil {
 		return err
 	}
-	ready := func(grpcAddr string) error {
-		return json.NewEncoder(os.Stdout).Encode(addrs{GRPC: grpcAddr, Usage: usageAddr})
-	}
-	switch name {
-	case "ours":
-		return serveOurs(ctx, dir, ready)
-	case "empty":
-		return serveEmpty(ctx, dir, ready)
-	case "usual":
-		return serveUsual(ctx, dir, ready)
+	switch {
+	case name == "empty":
+		return s.empty(ctx)
+	case name == "usual":
+		return s.usual(ctx)
+	case strings.HasPrefix(name, "growth-"):
+		n, err := strconv.Atoi(name[len("growth-"):])
+		if err != nil {
+			return err
+		}
+		return s.growth(ctx, n)
+	case strings.HasPrefix(name, "ours"):
+		return s.ours(ctx)
 	}
 	return fmt.Errorf("no variant %q", name)
 }
 
+// server is a variant in its own process.
+type server struct {
+	dir, redis, usage string
+	facts             map[string]float64 // set before ready
+}
+
+// ready tells the parent where this variant listens.
+func (s *server) ready(a addrs) error {
+	a.Usage = s.usage
+	return json.NewEncoder(os.Stdout).Encode(a)
+}
+
 // serveUsage answers what this process has used, on a port of its own.
-func serveUsage() (string, error) {
+func (s *server) serveUsage() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // ends with the process
-		var r syscall.Rusage
 		var m runtime.MemStats
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
 		runtime.ReadMemStats(&m)
-		cpu := time.Duration(r.Utime.Nano() + r.Stime.Nano())
-		_ = json.NewEncoder(w).Encode(usage{CPU: cpu, Mallocs: m.Mallocs}) // a reader that is gone needs no answer
+		_ = json.NewEncoder(w).Encode(usage{CPU: used(), Mallocs: m.Mallocs, Facts: s.facts}) // a reader that is gone needs no answer
 	}))
 	return l.Addr().String(), nil
 }
 
-// serveOurs runs the whole service with the demo's season.
-func serveOurs(ctx context.Context, dir string, ready func(string) error) (err error) {
+// used is the processor time this process has used.
+func used() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		panic(err) // cannot fail with these arguments
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// ours runs the whole service with the demo's season.
+func (s *server) ours(ctx context.Context) (err error) {
+	tel, err := telemetry.Setup(ctx, "benchmark")
+	if err != nil {
+		return err
+	}
+	defer tel.Shutdown()
+	tel.Log = slog.Default()
+	dir, err := os.MkdirTemp(s.dir, "store-")
+	if err != nil {
+		return err
+	}
 	a, err := app.Open(ctx, app.Config{
-		Store: "sqlite:" + filepath.Join(dir, "theater.db"), Redis: app.EmbeddedRedis, Auth: "open",
+		Store: "sqlite:" + filepath.Join(dir, "theater.db"), Redis: "redis://" + s.redis, Auth: "static:" + filepath.Join(s.dir, "callers.json"),
+		Quota: 1e6, Telemetry: tel, Generations: time.Second,
 		GRPCAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", MetricsAddr: "127.0.0.1:0",
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
+	bare := grpc.NewServer(edge.ServerOptions()...)
+	a.Register(bare)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go func() { _ = bare.Serve(l) }() // ends with Stop
+	defer bare.Stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err = a.Run(ctx, func(addrs app.Addrs) {
+	err = a.Run(ctx, func(at app.Addrs) {
 		go func() {
-			if err := load(ctx, addrs.GRPC); err != nil {
+			if err := load(ctx, at.GRPC); err != nil {
 				cancel(err)
-			} else if err := ready(addrs.GRPC); err != nil {
+			} else if err := s.ready(addrs{GRPC: at.GRPC, HTTP: at.HTTP, Bare: l.Addr().String()}); err != nil {
 				cancel(err)
 			}
 		}()
@@ -97,17 +136,21 @@ func serveOurs(ctx context.Context, dir string, ready func(string) error) (err e
 
 // load puts the season in and waits until the chart is full.
 func load(ctx context.Context, addr string) error {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	clients, err := dial(addr)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	for _, c := range clients {
+		defer c.conn.Close()
+	}
+	conn := clients[0].conn
 	if _, err := demo.Load(ctx, conn, time.Now()); err != nil {
 		return err
 	}
-	listing := pb.NewListingServiceClient(conn)
+	request := first()
+	request.PageSize = 40
 	for range 120 {
-		page, err := listing.ListRankedFilms(ctx, &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult, PageSize: 40})
+		page, err := pb.NewListingServiceClient(conn).ListRankedFilms(ctx, request)
 		if err == nil && len(page.GetFilms()) == 40 {
 			return nil
 		}
@@ -129,23 +172,23 @@ func methods(handle func(ctx context.Context, method string, decode func(any) er
 	return &d
 }
 
-// listen serves a service until ctx ends.
-func listen(ctx context.Context, d *grpc.ServiceDesc, ready func(string) error) error {
+// listen serves a service, with the options of ours, until ctx ends.
+func (s *server) listen(ctx context.Context, d *grpc.ServiceDesc, impl any) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer(grpc.ForceServerCodecV2(bytesCodec{}), grpc.NumStreamWorkers(64), grpc.MaxConcurrentStreams(1000))
-	s.RegisterService(d, nil)
-	defer context.AfterFunc(ctx, s.Stop)()
-	if err := ready(l.Addr().String()); err != nil {
+	g := grpc.NewServer(edge.ServerOptions()...)
+	g.RegisterService(d, impl)
+	defer context.AfterFunc(ctx, g.Stop)()
+	if err := s.ready(addrs{GRPC: l.Addr().String()}); err != nil {
 		return err
 	}
-	return s.Serve(l)
+	return g.Serve(l)
 }
 
-func replies(dir string) ([]call, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "replies.json"))
+func (s *server) replies() ([]call, error) {
+	b, err := os.ReadFile(filepath.Join(s.dir, "replies.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -153,48 +196,52 @@ func replies(dir string) ([]call, error) {
 	return list, json.Unmarshal(b, &list)
 }
 
-// requests are what the empty handler decodes.
-var requests = map[string]func() proto.Message{
+// wire is an answer that is already encoded.
+type wire []byte
+
+func (w wire) Wire() []byte                  { return w }
+func (wire) Message() (proto.Message, error) { return nil, errors.New("never asked for") }
+
+// requestOf makes what the empty handler decodes into.
+var requestOf = map[string]func() proto.Message{
 	"ListRankedFilms": func() proto.Message { return new(pb.ListRankedFilmsRequest) },
 	"GetHome":         func() proto.Message { return new(pb.GetHomeRequest) },
 	"GetTitle":        func() proto.Message { return new(pb.GetTitleRequest) },
 	"BatchGetCards":   func() proto.Message { return new(pb.BatchGetCardsRequest) },
 }
 
-// serveEmpty decodes the request and answers bytes it holds.
-func serveEmpty(ctx context.Context, dir string, ready func(string) error) error {
-	list, err := replies(dir)
+// empty decodes the request and answers bytes it holds.
+func (s *server) empty(ctx context.Context) error {
+	list, err := s.replies()
 	if err != nil {
 		return err
 	}
 	// A first and a further page are told apart by the token, as the real handler would.
-	byMethod := map[string][2][]byte{}
+	byMethod := map[string]*[2]wire{}
 	for _, c := range list {
 		name := filepath.Base(c.Method)
-		both := byMethod[name]
-		if both[0] == nil {
-			both[0] = c.Reply
+		if byMethod[name] == nil {
+			byMethod[name] = &[2]wire{c.Reply, c.Reply}
 		}
-		both[1] = c.Reply
-		byMethod[name] = both
+		byMethod[name][1] = c.Reply
 	}
-	return listen(ctx, methods(func(_ context.Context, method string, decode func(any) error) (any, error) {
-		request := requests[method]()
+	return s.listen(ctx, methods(func(_ context.Context, method string, decode func(any) error) (any, error) {
+		request := requestOf[method]()
 		if err := decode(request); err != nil {
 			return nil, err
 		}
 		if r, ok := request.(*pb.ListRankedFilmsRequest); ok && r.GetPageToken() == "" {
-			return byMethod[method][0], nil
+			return &byMethod[method][0], nil
 		}
-		return byMethod[method][1], nil
-	}), ready)
+		return &byMethod[method][1], nil
+	}), nil)
 }
 
-// serveUsual is how such a service is mostly written: the ranking is a sorted set, a card is
-// a value, and each request reads both and marshals the answer. The time Redis itself takes
-// is not counted.
-func serveUsual(ctx context.Context, dir string, ready func(string) error) error {
-	list, err := replies(dir)
+// usual is how such a service is mostly written: the ranking is a sorted set, a card is a
+// value, and each request reads both and marshals the answer. The time Redis itself takes is
+// not counted.
+func (s *server) usual(ctx context.Context) error {
+	list, err := s.replies()
 	if err != nil {
 		return err
 	}
@@ -202,11 +249,8 @@ func serveUsual(ctx context.Context, dir string, ready func(string) error) error
 	if err := proto.Unmarshal(list[0].Reply, &page); err != nil {
 		return err
 	}
-	client, stop, err := startRedis(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
+	client := redis.NewClient(&redis.Options{Addr: s.redis, DB: 1, PoolSize: 64})
+	defer client.Close()
 	for i, f := range page.GetFilms() {
 		b, err := proto.Marshal(f)
 		if err != nil {
@@ -220,7 +264,7 @@ func serveUsual(ctx context.Context, dir string, ready func(string) error) error
 			return err
 		}
 	}
-	return listen(ctx, methods(func(ctx context.Context, method string, decode func(any) error) (any, error) {
+	return s.listen(ctx, methods(func(ctx context.Context, method string, decode func(any) error) (any, error) {
 		request := new(pb.ListRankedFilmsRequest)
 		if err := decode(request); err != nil {
 			return nil, err
@@ -243,36 +287,5 @@ func serveUsual(ctx context.Context, dir string, ready func(string) error) error
 			answer.Films = append(answer.Films, film)
 		}
 		return answer, nil
-	}), ready)
-}
-
-// startRedis starts a redis-server on a free port.
-func startRedis(ctx context.Context) (*redis.Client, func(), error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
-		return nil, nil, err
-	}
-	cmd := exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--dir", os.TempDir())
-	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
-	if err := cmd.Start(); err != nil {
-		return nil, nil, fmt.Errorf("the usual service needs redis-server: %w", err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(port), PoolSize: 64})
-	stop := func() {
-		_ = client.Close()
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	}
-	for range 100 {
-		if err = client.Ping(ctx).Err(); err == nil {
-			return client, stop, nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	stop()
-	return nil, nil, err
+	}), nil)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/edge"
@@ -27,6 +28,8 @@ type Config struct {
 	TLS *TLSFiles
 	// Quota is how many calls a second each caller may make; 0 = any number.
 	Quota float64
+	// Generations is the least time between two generations of the charts; 0 = 10 s.
+	Generations time.Duration
 	// SecretFile holds root secrets, one a line, the first of which seals; empty = the
 	// secret made with the database.
 	SecretFile string

@@ -39,6 +39,8 @@ type App struct {
 	log      *changes.Log
 	shelf    *shelf.Shelf
 	gens     *generations.Store
+	films    *catalog.Service
+	pages    *listing.Service
 	signal   *signals.Service
 	releases *curation.Service
 	rank     *rank.Service
@@ -90,12 +92,13 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.gens.OnStats(a.shelf.SetStats)
 	a.signal = signals.New(ledger.New(a.db), a.db, a.shelf, keys)
 	a.rank = rank.New(a.db, a.log, a.shelf, a.gens, keys)
-	films := catalog.New(a.log, a.shelf, keys, a.db.Clock())
-	films.OnStage(catalog.Stage{Lists: a.gens, Charts: a.rank.Charts(), Sections: listing.Sections()})
-	pages := listing.New(listing.Config{Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(), Charts: a.rank})
+	a.rank.Config.Interval = c.Generations
+	a.films = catalog.New(a.log, a.shelf, keys, a.db.Clock())
+	a.films.OnStage(catalog.Stage{Lists: a.gens, Charts: a.rank.Charts(), Sections: listing.Sections()})
+	a.pages = listing.New(listing.Config{Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(), Charts: a.rank})
 	a.releases = curation.New(curation.Config{
 		Log: a.log, Shelf: a.shelf, Generations: a.gens, Keys: keys, Clock: a.db.Clock(),
-		Films: films, Catalog: films, Pages: pages, Rankings: a.rank, Charts: a.rank,
+		Films: a.films, Catalog: a.films, Pages: a.pages, Rankings: a.rank, Charts: a.rank,
 		BuiltinCharts: a.rank.Charts(), BuiltinSections: listing.Sections(), BuiltinLayouts: listing.Layouts(),
 	})
 
@@ -107,13 +110,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.provider = provider
 	a.door, err = edge.New(edge.Config{
 		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
-		Register: func(r grpc.ServiceRegistrar) {
-			pb.RegisterCatalogServiceServer(r, films)
-			r.RegisterService(listing.Desc(pages), pages)
-			pb.RegisterSignalServiceServer(r, a.signal)
-			pb.RegisterChartServiceServer(r, a.rank)
-			pb.RegisterCurationServiceServer(r, a.releases)
-		},
+		Register: a.Register,
 		TLS: c.TLS, Quota: c.Quota,
 		Denied: func(ctx context.Context, d edge.Denied) error {
 			return a.log.AuditDenied(ctx, changes.Call{Actor: d.Caller, Method: d.Method}, "", d.Why)
@@ -130,6 +127,16 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	a.closers = append(a.closers, unmeasure)
 	return a, nil
+}
+
+// Register registers the services on a server. The service's own ports have the door in
+// front of them; a server without it is for those who measure what the door costs.
+func (a *App) Register(r grpc.ServiceRegistrar) {
+	pb.RegisterCatalogServiceServer(r, a.films)
+	r.RegisterService(listing.Desc(a.pages), a.pages)
+	pb.RegisterSignalServiceServer(r, a.signal)
+	pb.RegisterChartServiceServer(r, a.rank)
+	pb.RegisterCurationServiceServer(r, a.releases)
 }
 
 // Close gives back what Open took, the last first. Run must have returned.

@@ -46,6 +46,9 @@ func Mint(k *Keys, c Claims, ttl time.Duration) (string, error) {
 	return mintedPrefix + k.Seal("caller", b, nil), nil
 }
 
+// errForeign is one value, because AnyOf meets it with every call whose token is another's.
+var errForeign = Unauthenticated("unknown token")
+
 // Minted takes tokens of Mint; everything else is unknown to it.
 type Minted struct{ Keys *Keys }
 
@@ -56,7 +59,7 @@ func (m Minted) Authenticate(_ context.Context, c Credentials) (*Caller, error) 
 	}
 	token, ours := strings.CutPrefix(c.Bearer, mintedPrefix)
 	if !ours {
-		return nil, Unauthenticated("unknown token")
+		return nil, errForeign
 	}
 	b, err := m.Keys.Open("caller", token, nil)
 	if err != nil {

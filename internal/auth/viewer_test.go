@@ -56,6 +56,7 @@ func TestNarrowRefuses(t *testing.T) {
 		"KIDS with AGE_18":             {auth.Caller{}, &pb.Viewer{Market: "CN", AgeBand: pb.Film_AGE_18}, fault.InvalidArgument},
 		"ADULT held to KIDS at AGE_18": {auth.Caller{Audience: pb.Viewer_KIDS}, &pb.Viewer{Market: "CN", Audience: pb.Viewer_ADULT, AgeBand: pb.Film_AGE_18}, fault.InvalidArgument},
 		"a band that does not exist":   {auth.Caller{}, &pb.Viewer{Market: "CN", AgeBand: -1}, fault.InvalidArgument},
+		"more tags than anyone knows":  {auth.Caller{}, &pb.Viewer{Market: "CN", Languages: make([]string, 21)}, fault.InvalidArgument},
 		"a tag no language has":        {auth.Caller{}, &pb.Viewer{Market: "CN", Languages: []string{"zh", strings.Repeat("x", 101)}}, fault.InvalidArgument},
 		"a market beyond the claim":    {auth.Caller{Markets: []string{"CN"}}, &pb.Viewer{Market: "US"}, fault.PermissionDenied},
 	} {

@@ -274,19 +274,23 @@ func (d *door) validate(request any) error {
 	if !ok {
 		return fmt.Errorf("request %T is no protobuf message", request)
 	}
-	err := d.validator.Validate(m)
-	var broken *protovalidate.ValidationError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &broken) && len(broken.Violations) > 0:
-		fields := make([]fault.Field, 0, len(broken.Violations))
-		for _, v := range broken.Violations {
-			fields = append(fields, fault.Field{Path: protovalidate.FieldPathString(v.Proto.GetField()), Rule: v.Proto.GetMessage()})
-		}
-		return fault.InvalidFields(fields)
+	if err := d.validator.Validate(m); err != nil {
+		return invalid(request, err)
 	}
-	return fmt.Errorf("validating %T: %w", request, err)
+	return nil
+}
+
+// invalid is the fault behind an error of the validator.
+func invalid(request any, err error) error {
+	var broken *protovalidate.ValidationError
+	if !errors.As(err, &broken) || len(broken.Violations) == 0 {
+		return fmt.Errorf("validating %T: %w", request, err)
+	}
+	fields := make([]fault.Field, 0, len(broken.Violations))
+	for _, v := range broken.Violations {
+		fields = append(fields, fault.Field{Path: protovalidate.FieldPathString(v.Proto.GetField()), Rule: v.Proto.GetMessage()})
+	}
+	return fault.InvalidFields(fields)
 }
 
 // panicked turns what a handler panicked with into an error that is logged with its stack.
@@ -316,10 +320,13 @@ func credentialsOf(ctx context.Context) auth.Credentials {
 }
 
 func tlsState(ctx context.Context) *tls.ConnectionState {
-	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-			return &info.State
-		}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
 	}
-	return nil
+	if _, ok := p.AuthInfo.(credentials.TLSInfo); !ok {
+		return nil
+	}
+	info, _ := p.AuthInfo.(credentials.TLSInfo) // it lives on the heap: not for calls without TLS
+	return &info.State
 }

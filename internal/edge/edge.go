@@ -121,7 +121,7 @@ func New(c Config) (_ *Server, err error) {
 	if err := s.door.shed.observe(); err != nil {
 		return nil, err
 	}
-	options := serverOptions()
+	options := ServerOptions()
 	if c.TLS != nil {
 		if s.certificates, err = newCertificates(*c.TLS, c.Logger); err != nil {
 			return nil, err

@@ -2,9 +2,6 @@ package edge
 
 import "time"
 
-// ServerOptions are those of the gRPC port, for the server benchmarks compare with.
-var ServerOptions = serverOptions
-
 // Shedder is the shedder by itself.
 type Shedder struct{ *shedder }
 

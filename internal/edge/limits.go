@@ -30,7 +30,9 @@ const (
 	cutLimit = 3 * time.Second
 )
 
-func serverOptions() []grpc.ServerOption {
+// ServerOptions are those of the gRPC port. Whoever compares a server with ours gives it the
+// same.
+func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxMessage),

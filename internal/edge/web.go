@@ -29,6 +29,7 @@ import (
 type web struct {
 	server *connect.Server
 	render *renderer
+	gzip   *compressor
 	log    *slog.Logger
 }
 
@@ -37,7 +38,11 @@ func newWeb(log *slog.Logger) (*web, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &web{server: connect.NewServer(), render: render, log: log}
+	gzip, err := newCompressor()
+	if err != nil {
+		return nil, err
+	}
+	w := &web{server: connect.NewServer(), render: render, gzip: gzip, log: log}
 	w.server.SetUnknownHandler(func(ctx context.Context, _ connect.Spec, _ connect.ServerStream) error {
 		reached(ctx)
 		return toConnect(unknownMethod())
@@ -53,6 +58,7 @@ func unknownMethod() error {
 func (w *web) mount(mux *http.ServeMux, maxMessage int) {
 	connecthttp.Mount(mux, w.server,
 		connecthttp.WithCodecs(binaryCodec{}, jsonCodec{}),
+		connecthttp.WithCompressors(w.gzip),
 		connecthttp.WithReadMaxBytes(maxMessage),
 		connecthttp.WithCompressMinBytes(1<<10))
 }

@@ -83,7 +83,7 @@ type Viewer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ISO 3166-1 alpha-2, required.
 	Market string `protobuf:"bytes,1,opt,name=market,proto3" json:"market,omitempty"`
-	// BCP-47 tags of at most 100 bytes, best first.
+	// At most 20 BCP-47 tags of at most 100 bytes, best first.
 	Languages []string `protobuf:"bytes,2,rep,name=languages,proto3" json:"languages,omitempty"`
 	// Unset = KIDS.
 	Audience Viewer_Audience `protobuf:"varint,3,opt,name=audience,proto3,enum=theater.v1.Viewer_Audience" json:"audience,omitempty"`
@@ -611,11 +611,11 @@ var File_theater_v1_viewer_proto protoreflect.FileDescriptor
 const file_theater_v1_viewer_proto_rawDesc = "" +
 	"\n" +
 	"\x17theater/v1/viewer.proto\x12\n" +
-	"theater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15theater/v1/film.proto\"\x98\x02\n" +
+	"theater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15theater/v1/film.proto\"\x8e\x02\n" +
 	"\x06Viewer\x12)\n" +
 	"\x06market\x18\x01 \x01(\tB\x11\xbaH\x0er\f2\n" +
-	"^[A-Z]{2}$R\x06market\x12&\n" +
-	"\tlanguages\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x14R\tlanguages\x12A\n" +
+	"^[A-Z]{2}$R\x06market\x12\x1c\n" +
+	"\tlanguages\x18\x02 \x03(\tR\tlanguages\x12A\n" +
 	"\baudience\x18\x03 \x01(\x0e2\x1b.theater.v1.Viewer.AudienceB\b\xbaH\x05\x82\x01\x02\x10\x01R\baudience\x12=\n" +
 	"\bage_band\x18\x04 \x01(\x0e2\x18.theater.v1.Film.AgeBandB\b\xbaH\x05\x82\x01\x02\x10\x01R\aageBand\"9\n" +
 	"\bAudience\x12\x18\n" +
