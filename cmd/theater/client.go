@@ -9,51 +9,24 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/aitheater/theater/client"
 )
 
-// retryReads lets the client repeat calls that a server did not take because it was
-// starting, stopping or not reachable for a moment.
-const retryReads = `{"methodConfig":[{"name":[{"service":"theater.v1.CatalogService","method":"ListFilms"},{"service":"theater.v1.CatalogService","method":"ExportFilms"}],
-	"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.2s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
-
-// dial makes the connection to --server; it connects with the first call.
-func (c *config) dial() (*grpc.ClientConn, error) {
+// dial makes the connection to --server; it connects with the first call. It is the one that
+// package client gives everyone, but for a person waits for no server that is not there.
+func (c *config) dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if _, _, err := net.SplitHostPort(c.Server); err != nil {
 		return nil, usagef("--server %q: want HOST:PORT", c.Server)
 	}
-	options := []grpc.DialOption{
-		grpc.WithDefaultServiceConfig(retryReads),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: time.Minute, Timeout: 20 * time.Second}),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-	}
+	o := client.Options{Token: c.Credential}
 	if c.TLS {
-		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})))
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	if c.Credential != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer{c.Credential, c.TLS}))
-	}
-	return grpc.NewClient(c.Server, options...)
+	return client.Dial(c.Server, o, append(more, grpc.WithDefaultCallOptions(grpc.WaitForReady(false)))...)
 }
-
-// bearer sends a token with each call.
-type bearer struct {
-	token  string
-	secure bool
-}
-
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + b.token}, nil
-}
-
-// RequireTransportSecurity is true only where TLS was asked for: inside a cluster the
-// transport is often secured by others, and whoever names a token decides where it goes.
-func (b bearer) RequireTransportSecurity() bool { return b.secure }
 
 // explain adds the way out to the errors of a call that people meet most.
 func (c *config) explain(err error) error {
@@ -67,7 +40,8 @@ func (c *config) explain(err error) error {
 }
 
 func runHealthcheck(ctx context.Context, std console, c *config, _ []string) error {
-	conn, err := c.dial()
+	// What this very server says, at once.
+	conn, err := c.dial(grpc.WithDisableHealthCheck(), grpc.WithDisableRetry())
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,10 @@ const (
 	// window is how many batches may be on their way: enough that the server never waits for
 	// the reader, little enough that a reconnect repeats next to nothing.
 	window = 8
-	// How often to reconnect without any progress in between: about 3 s for a server that
-	// never answered, 30 s for one that is perhaps being replaced.
-	attemptsAtFirst, attemptsLater = 3, 8
+	// How often to reconnect without any progress in between, besides what the connection
+	// does by itself: about 3 s for a server that never answered, 30 s for one that is perhaps
+	// being replaced.
+	attemptsAtFirst, attemptsLater = 1, 8
 )
 
 // line is one item of the file.
