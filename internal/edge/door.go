@@ -69,8 +69,10 @@ type method struct {
 	name  string // "/theater.v1.CatalogService/CreateFilm"
 	roles uint32
 	// reads says that the schema promises no side effects.
-	reads     bool
-	priority  priority
+	reads    bool
+	priority priority
+	// gate is nil but for calls whose work grows with the catalogue.
+	gate      *gate
 	telemetry *telemetry.Method
 }
 
@@ -102,7 +104,7 @@ func (v *visit) Value(key any) any {
 	return v.Context.Value(key)
 }
 
-// unary wraps the handler of a unary method.
+// unary wraps the handler of a unary method, for calls that have knocked.
 func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (reply any, err error) {
 		v := &visit{door: d, m: m, decode: decode}
@@ -113,16 +115,21 @@ func (d *door) unary(m *method, next grpc.MethodHandler) grpc.MethodHandler {
 			}
 			if v.entered {
 				d.shed.leave()
+				m.gate.leave()
 			}
 			_ = grpc.SetTrailer(v, d.trailer(v)) // fails only for a call that is already gone
 			if err = v.leave(err); err != nil {
 				reply = nil
 			}
 		}()
-		if err = d.shed.enter(m.priority); err != nil {
-			return nil, err
+		if ctx.Value(refusedKey{}) != nil {
+			return nil, overloaded()
 		}
-		d.shed.leave() // until the message is here: a silent client is no load
+		// From here until the message is here a call does not count: a silent client is no load.
+		d.shed.begin()
+		if err = ctx.Err(); err != nil {
+			return nil, err // the client gave up while the call was queued
+		}
 		if err = v.admit(); err != nil {
 			return nil, err
 		}
@@ -135,7 +142,11 @@ func (v *visit) receive(request any) error {
 	if err := v.door.shed.receive(&v.inbox, request, v.decode); err != nil {
 		return err
 	}
+	if err := v.m.gate.enter(v); err != nil {
+		return err
+	}
 	if err := v.door.shed.enter(v.m.priority); err != nil {
+		v.m.gate.leave()
 		return err
 	}
 	v.entered = true

@@ -82,6 +82,8 @@ type Server struct {
 	health   *health.Server
 	refresh  sync.Mutex
 	services []string
+	// unaries are our unary methods by their full names.
+	unaries map[string]*method
 	// certificates is nil without TLS.
 	certificates *certificates
 	web          *http.Server
@@ -111,7 +113,7 @@ func New(c Config) (_ *Server, err error) {
 		}
 	}
 	draining, drain := context.WithCancelCause(context.Background())
-	s := &Server{door: &door{Config: c, draining: draining, shed: newShedder()}, drain: drain, health: health.NewServer()}
+	s := &Server{door: &door{Config: c, draining: draining, shed: newShedder()}, drain: drain, health: health.NewServer(), unaries: map[string]*method{}}
 	if s.door.quota, err = newQuota(c.Quota); err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func New(c Config) (_ *Server, err error) {
 	if err := s.door.shed.observe(); err != nil {
 		return nil, err
 	}
-	options := ServerOptions()
+	options := append(ServerOptions(), grpc.InTapHandle(s.tap))
 	if c.TLS != nil {
 		if s.certificates, err = newCertificates(*c.TLS, c.Logger); err != nil {
 			return nil, err

@@ -28,12 +28,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type rooms struct {
 	pb.UnimplementedCatalogServiceServer
 	pb.UnimplementedListingServiceServer
-	get    func(context.Context, *pb.GetFilmRequest) (*pb.Film, error)
-	create func(context.Context, *pb.CreateFilmRequest) (*pb.Film, error)
-	title  func(context.Context, *pb.GetTitleRequest) (*pb.GetTitleResponse, error)
-	imp    func(grpc.BidiStreamingServer[pb.ImportFilmsRequest, pb.ImportFilmsResponse]) error
-	watch  func(*pb.WatchFilmsRequest, grpc.ServerStreamingServer[pb.WatchFilmsResponse]) error
-	export func(*pb.ExportFilmsRequest, grpc.ServerStreamingServer[pb.ExportFilmsResponse]) error
+	get      func(context.Context, *pb.GetFilmRequest) (*pb.Film, error)
+	create   func(context.Context, *pb.CreateFilmRequest) (*pb.Film, error)
+	takeDown func(context.Context, *pb.TakeDownFilmRequest) (*pb.TakeDownFilmResponse, error)
+	title    func(context.Context, *pb.GetTitleRequest) (*pb.GetTitleResponse, error)
+	imp      func(grpc.BidiStreamingServer[pb.ImportFilmsRequest, pb.ImportFilmsResponse]) error
+	watch    func(*pb.WatchFilmsRequest, grpc.ServerStreamingServer[pb.WatchFilmsResponse]) error
+	export   func(*pb.ExportFilmsRequest, grpc.ServerStreamingServer[pb.ExportFilmsResponse]) error
 }
 
 func (r *rooms) GetFilm(ctx context.Context, req *pb.GetFilmRequest) (*pb.Film, error) {
@@ -41,6 +42,9 @@ func (r *rooms) GetFilm(ctx context.Context, req *pb.GetFilmRequest) (*pb.Film, 
 }
 func (r *rooms) CreateFilm(ctx context.Context, req *pb.CreateFilmRequest) (*pb.Film, error) {
 	return r.create(ctx, req)
+}
+func (r *rooms) TakeDownFilm(ctx context.Context, req *pb.TakeDownFilmRequest) (*pb.TakeDownFilmResponse, error) {
+	return r.takeDown(ctx, req)
 }
 func (r *rooms) GetTitle(ctx context.Context, req *pb.GetTitleRequest) (*pb.GetTitleResponse, error) {
 	return r.title(ctx, req)

@@ -1,6 +1,9 @@
 package edge
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Shedder is the shedder by itself.
 type Shedder struct{ *shedder }
@@ -10,8 +13,14 @@ func NewShedder() Shedder { return Shedder{newShedder()} }
 
 // Enter takes in a call of a priority by name.
 func (s Shedder) Enter(p string) error {
-	return s.enter(map[string]priority{"bulk": bulk, "gets": gets, "pages": pages, "vital": vital}[p])
+	return s.enter(priorityNamed[p])
 }
+
+var priorityNamed = map[string]priority{"bulk": bulk, "gets": gets, "pages": pages, "vital": vital}
+
+func (s Shedder) Knock(p string) bool         { return s.knock(priorityNamed[p]) }
+func (s Shedder) Begin()                      { s.begin() }
+func (s Shedder) Load() int64                 { return s.load() }
 func (s Shedder) Adjust(waited time.Duration) { s.adjust(waited) }
 func (s Shedder) SetLimit(n int64)            { s.limit.Store(n) }
 func (s Shedder) Limit() int64                { return s.limit.Load() }
@@ -35,3 +44,11 @@ func NewQuota(perSecond float64) Quota {
 	return Quota{q}
 }
 func (q Quota) Take(who string, now time.Time) error { return q.take(who, now) }
+
+// Gate is a gate by itself.
+type Gate struct{ *gate }
+
+// NewGate makes one.
+func NewGate() Gate                            { return Gate{newGate()} }
+func (g Gate) Enter(ctx context.Context) error { return g.enter(ctx) }
+func (g Gate) Leave()                          { g.leave() }

@@ -17,11 +17,29 @@ const (
 	burst = 2 * time.Second
 )
 
-// quota gives each caller so many calls a second (the generic cell rate algorithm: one
-// number per caller, the time at which its calls so far are paid for).
+// meter charges for use at a steady rate (the generic cell rate algorithm): it is the time,
+// in nanoseconds since 1970, up to which use is paid for.
+type meter struct{ atomic.Int64 }
+
+// take charges interval unless that would be more than ahead of now; then it gives how long
+// to wait.
+func (m *meter) take(now time.Time, interval, ahead time.Duration) time.Duration {
+	for {
+		was := m.Load()
+		next := max(was, now.UnixNano()) + int64(interval)
+		if early := time.Duration(next-now.UnixNano()) - ahead; early > 0 {
+			return early
+		}
+		if m.CompareAndSwap(was, next) {
+			return 0
+		}
+	}
+}
+
+// quota gives each caller so many calls a second.
 type quota struct {
 	interval time.Duration
-	paid     *otter.Cache[string, *atomic.Int64]
+	meters   *otter.Cache[string, *meter]
 }
 
 // newQuota gives nil, which lets everything pass, for a rate of 0.
@@ -29,11 +47,11 @@ func newQuota(perSecond float64) (*quota, error) {
 	if perSecond <= 0 {
 		return nil, nil
 	}
-	paid, err := otter.New(&otter.Options[string, *atomic.Int64]{MaximumSize: meteredCallers})
+	meters, err := otter.New(&otter.Options[string, *meter]{MaximumSize: meteredCallers})
 	if err != nil {
 		return nil, err
 	}
-	return &quota{interval: time.Duration(float64(time.Second) / perSecond), paid: paid}, nil
+	return &quota{interval: time.Duration(float64(time.Second) / perSecond), meters: meters}, nil
 }
 
 // take charges a call to a caller.
@@ -41,20 +59,14 @@ func (q *quota) take(caller string, now time.Time) error {
 	if q == nil {
 		return nil
 	}
-	paid, ok := q.paid.GetIfPresent(caller)
+	used, ok := q.meters.GetIfPresent(caller)
 	if !ok {
-		paid, _ = q.paid.SetIfAbsent(caller, new(atomic.Int64))
+		used, _ = q.meters.SetIfAbsent(caller, new(meter))
 	}
-	for {
-		was := paid.Load()
-		next := max(was, now.UnixNano()) + int64(q.interval)
-		if ahead := time.Duration(next - now.UnixNano()); ahead > max(burst, q.interval) {
-			f := fault.New(fault.ResourceExhausted, pb.ErrorReason_QUOTA_EXCEEDED, "your quota is used up for the moment")
-			f.RetryAfter = ahead - max(burst, q.interval)
-			return f
-		}
-		if paid.CompareAndSwap(was, next) {
-			return nil
-		}
+	if wait := used.take(now, q.interval, max(burst, q.interval)); wait > 0 {
+		f := fault.New(fault.ResourceExhausted, pb.ErrorReason_QUOTA_EXCEEDED, "your quota is used up for the moment")
+		f.RetryAfter = wait
+		return f
 	}
+	return nil
 }

@@ -57,7 +57,8 @@ func (r *registrar) register(desc *grpc.ServiceDesc, impl any) error {
 			return err
 		}
 		guarded.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: r.server.door.unary(known, m.Handler)}
-		r.web.unary(specOf(schema, known.name), impl, guarded.Methods[i].Handler)
+		r.server.unaries[known.name] = known
+		r.web.unary(specOf(schema, known.name), impl, r.server.door.knocking(known, guarded.Methods[i].Handler))
 	}
 	guarded.Streams = make([]grpc.StreamDesc, len(desc.Streams))
 	for i, m := range desc.Streams {
@@ -87,12 +88,17 @@ func (r *registrar) method(service protoreflect.ServiceDescriptor, name string) 
 	}
 	options, _ := schema.Options().(*descriptorpb.MethodOptions)
 	r.requests = append(r.requests, dynamicpb.NewMessage(schema.Input()))
+	var g *gate
+	if scans[name] {
+		g = newGate()
+	}
 	reads := options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 	return &method{
 		name:      "/" + string(service.FullName()) + "/" + name,
 		roles:     roles,
 		reads:     reads,
 		priority:  priorityOf(string(service.FullName()), name, reads),
+		gate:      g,
 		telemetry: r.server.door.Calls.Method(string(service.FullName()), name),
 	}, schema, nil
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"runtime/metrics"
 	"strings"
 	"sync/atomic"
@@ -40,6 +41,9 @@ var vitals = map[string]bool{
 	"TakeDownFilm": true, "WithdrawFilm": true, "DeleteFilm": true, "CancelRelease": true, "RevertRelease": true, "DeleteSection": true, "PurgeViewer": true,
 }
 
+// scans look at every film there is.
+var scans = map[string]bool{"ListFilms": true}
+
 func priorityOf(service, name string, reads bool) priority {
 	switch {
 	case vitals[name]:
@@ -53,13 +57,16 @@ func priorityOf(service, name string, reads bool) priority {
 }
 
 const (
-	// leastLimit is where shedding stops to tighten, mostLimit where it never begins.
-	leastLimit, mostLimit = 16, 4096
+	// mostLimit is where shedding never begins, gentleLimit where it stops to tighten as long
+	// as nobody is refused: that goroutines wait may be the doing of the machine's other
+	// processes, which it would be no use to refuse a few calls for. leastPerProcessor is
+	// where it stops in any case.
+	mostLimit, gentleLimit, leastPerProcessor = 4096, 32, 4
 	// tolerable is how long goroutines may wait for a processor, at the 90th percentile,
 	// before the limit tightens. Refusals must be out within 20 ms.
 	tolerable = 5 * time.Millisecond
 	// adjustEvery is how often the limit is looked at.
-	adjustEvery = 100 * time.Millisecond
+	adjustEvery = 50 * time.Millisecond
 	// mostStreams bounds open streams, which hold memory and no processor.
 	mostStreams = 2000
 	// While more than patience unary calls wait for their message, further ones wait for
@@ -71,12 +78,25 @@ const (
 // shedder refuses calls that could only make the others slower. Its measure is the time
 // that goroutines wait for a processor, which the runtime keeps anyway: it rises with every
 // kind of overload of this process and with nothing else, so a slow database or a client
-// that reads slowly does not look like one. A call costs two atomic additions.
+// that reads slowly does not look like one.
+//
+// What it bounds are calls between the reading of their headers and their end, those that
+// wait for their message excepted. They must be counted that early: handlers that work in
+// memory run to their end once they have a processor, so however long the queue before them
+// is, hardly more than a processor's worth of them is ever inside. A call costs four atomic
+// additions.
 type shedder struct {
-	inflight, peak, limit, streams atomic.Int64
+	// queued are calls that were let in and whose handler has not begun, low their least
+	// number since the last adjustment. inflight are those being served.
+	queued, low, inflight atomic.Int64
+	peak, limit, streams  atomic.Int64
+	// full says that a call did not fit since the last adjustment.
+	full atomic.Bool
 	// waiting are unary calls whose message is not here yet.
 	waiting atomic.Int64
 	refused [priorities]atomic.Int64
+	// refusing meters refusals.
+	refusing meter
 }
 
 func newShedder() *shedder {
@@ -85,13 +105,42 @@ func newShedder() *shedder {
 	return s
 }
 
-// enter takes a call in, or refuses it.
+// fits reports whether n calls are not too many for one more of a priority to be among them.
+func (s *shedder) fits(n int64, p priority) bool {
+	if p != vital && n*100 > s.limit.Load()*share[p] {
+		s.full.Store(true)
+		return false
+	}
+	if n > s.peak.Load() {
+		s.peak.Store(n) // a lost race loses one call of a peak
+	}
+	return true
+}
+
+// load is how many calls are queued or being served.
+func (s *shedder) load() int64 { return s.queued.Load() + s.inflight.Load() }
+
+// knock judges a call of which no more than the headers are here. One that is let in is
+// queued until begin.
+func (s *shedder) knock(p priority) bool {
+	if !s.fits(s.load()+1, p) {
+		return false
+	}
+	s.queued.Add(1)
+	return true
+}
+
+// begin ends the queueing of a call that knocked.
+func (s *shedder) begin() {
+	if n := s.queued.Add(-1); n < s.low.Load() {
+		s.low.Store(n) // a lost race is made good by the next call
+	}
+}
+
+// enter takes a call in whose message is here, or refuses it.
 func (s *shedder) enter(p priority) error {
-	n := s.inflight.Add(1)
-	if p == vital || n*100 <= s.limit.Load()*share[p] {
-		if n > s.peak.Load() {
-			s.peak.Store(n) // a lost race loses one call of a peak
-		}
+	s.inflight.Add(1)
+	if s.fits(s.load(), p) {
 		return nil
 	}
 	s.inflight.Add(-1)
@@ -100,6 +149,9 @@ func (s *shedder) enter(p priority) error {
 }
 
 func (s *shedder) leave() { s.inflight.Add(-1) }
+
+// tightened reports whether goroutines have waited too long lately.
+func (s *shedder) tightened() bool { return s.limit.Load() < mostLimit }
 
 // receive receives the message of a unary call. Clients that open calls and send nothing
 // hold a goroutine each; when there are many of them, calls get a time limit.
@@ -123,10 +175,10 @@ func (s *shedder) receive(in *inbox, message any, decode func(any) error) error 
 
 // enterStream takes a stream in. Streams are not calls in flight: most of them wait.
 func (s *shedder) enterStream(p priority) error {
-	if err := s.enter(p); err != nil {
-		return err
+	if !s.fits(s.load()+1, p) {
+		s.refused[p].Add(1)
+		return overloaded()
 	}
-	s.leave()
 	if s.streams.Add(1) > mostStreams {
 		s.streams.Add(-1)
 		s.refused[p].Add(1)
@@ -144,14 +196,26 @@ func overloaded() error {
 	return f
 }
 
-// adjust sets the limit by how long goroutines waited lately: a fifth off what was in flight
-// when they waited too long, else a twentieth more.
+// adjust sets the limit by how long goroutines waited lately: a fifth off the calls there
+// were when they waited too long, half when much too long, else a twentieth more.
 func (s *shedder) adjust(waited time.Duration) {
-	limit, peak := s.limit.Load(), s.peak.Swap(s.inflight.Load())
-	if waited > tolerable {
-		limit = max(leastLimit, min(limit, peak)*4/5)
-	} else {
+	limit, peak, low := s.limit.Load(), s.peak.Swap(s.load()), s.low.Swap(s.queued.Load())
+	least := int64(gentleLimit)
+	if s.full.Swap(false) {
+		least = int64(leastPerProcessor * runtime.GOMAXPROCS(0))
+	}
+	least = min(least, limit)
+	switch {
+	case waited > 4*tolerable:
+		limit = max(least, min(limit, peak)/2)
+	case waited > tolerable:
+		limit = max(least, min(limit, peak)*4/5)
+	default:
 		limit = min(mostLimit, limit+1+limit/20)
+		// A call may end before its handler begins (its deadline passes) and stays counted.
+		// Where nobody waits long, the queue is empty now and then: what it never fell below
+		// is an error.
+		s.queued.Add(-low)
 	}
 	s.limit.Store(limit)
 }

@@ -102,6 +102,10 @@ func (m *Method) Start(ctx context.Context, parent, state string) (context.Conte
 	return ctx, c
 }
 
+// Refused counts a call that was refused with a gRPC status code before anything was made
+// for it.
+func (m *Method) Refused(code uint32) { m.duration.record(code, 0) }
+
 // TraceID is the call's trace id in hex if the trace is recorded or the client named one,
 // else empty.
 func (c *Call) TraceID() string {
