@@ -1,7 +1,8 @@
 // Package edge is the doorway: the servers, what every call passes on its way to a room and
 // back, THE mapping of faults to the wire, the limits, and health.
 //
-// What a call passes, in this order, on every protocol: recover; telemetry; who calls and
+// What a call passes, in this order, on every protocol: the knock, where it is refused when
+// there is too much to do; recover; telemetry; who calls and
 // may it call this (before a byte of the body is decoded, so that permission comes before
 // existence and before validation); readiness; the revision it asks for; decoding;
 // the rules of the schema; the room; then the trailers and the translation of its error.
@@ -14,6 +15,11 @@
 // Why handlers are wrapped and not interceptors chained: grpc-go decodes a message before
 // its interceptors run and calls what does not decode INTERNAL; wrapped, the same function
 // serves both ports, sees that error and knows its method without a look-up.
+//
+// Why calls are counted from their headers on (shed.go): handlers that work in memory hardly
+// overlap, so a bound on calls inside handlers is never reached while thousands wait for a
+// processor and are served too late. Why a refusal may be held back (knock.go): it costs a
+// third of a page, so refusing everything that comes would leave no time for serving.
 //
 // Why the HTTP port does not proxy to the gRPC port: connect calls the same wrapped handler
 // with a decoder of its own, so there is no second hop, and an encoded page goes out as it is.
