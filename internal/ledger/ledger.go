@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/sqldb"
@@ -61,6 +62,8 @@ type Batch struct {
 	Head int64
 }
 
+var errBegun = errors.New("ledger: the stream broke off and cannot begin anew")
+
 // Ledger reads and writes the log.
 type Ledger struct{ db *sqldb.DB }
 
@@ -115,7 +118,7 @@ func (l *Ledger) Days(ctx context.Context, from, to int32, through int64, fn fun
 	begun := false
 	return l.db.Read(ctx, func(tx *sqldb.Tx) error {
 		if begun {
-			return errors.New("ledger: the stream broke off and cannot begin anew")
+			return errBegun
 		}
 		begun = true
 		for day, found, err := nextDay(tx, from); ; day, found, err = nextDay(tx, day+1) {
@@ -124,6 +127,32 @@ func (l *Ledger) Days(ctx context.Context, from, to int32, through int64, fn fun
 			}
 			if err := eachOfDay(tx, day, through, fn); err != nil {
 				return err
+			}
+		}
+	})
+}
+
+// Back streams the events of some films at or below through, day by day backwards from a day on,
+// each film in sequence. more is called after each day that has events and says whether to go on.
+// The event is reused between calls of fn. One snapshot.
+func (l *Ledger) Back(ctx context.Context, from int32, through int64, films []string, fn func(*Event) error, more func(day int32) bool) error {
+	begun := false
+	return l.db.Read(ctx, func(tx *sqldb.Tx) error {
+		if begun {
+			return errBegun
+		}
+		begun = true
+		for day, found, err := dayBefore(tx, from); ; day, found, err = dayBefore(tx, day-1) {
+			if err != nil || !found {
+				return err
+			}
+			for part := range slices.Chunk(films, 1000) {
+				if err := eachOfFilms(tx, day, through, part, fn); err != nil {
+					return err
+				}
+			}
+			if !more(day) {
+				return nil
 			}
 		}
 	})

@@ -219,3 +219,27 @@ func TestTrimKeepsRatings(t *testing.T) {
 		assert.EqualValues(t, 7001, b.Through, "holes are passed")
 	})
 }
+
+func TestBackReadsDaysOfFilmsUntilItIsEnough(t *testing.T) {
+	theatertest.EachStore(t, func(t *testing.T, url string) {
+		l, _ := open(t, url)
+		require.NoError(t, l.Append(t.Context(), []ledger.Event{
+			play(20003, "a", 1), play(20001, "b", 2), play(20001, "c", 3), play(20001, "a", 4), play(19000, "a", 5), play(18000, "a", 6), play(20001, "a", 7),
+		}, nil))
+		var films []string
+		for i := range 1500 {
+			films = append(films, fmt.Sprint("films/none", i))
+		}
+		var seen []int64
+		var days []int32
+		require.NoError(t, l.Back(t.Context(), 20002, 6, append([]string{"films/a", "films/b"}, films...), func(e *ledger.Event) error {
+			seen = append(seen, e.Seq)
+			return nil
+		}, func(day int32) bool {
+			days = append(days, day)
+			return day > 19000
+		}))
+		assert.Equal(t, []int64{2, 4, 5}, seen)
+		assert.Equal(t, []int32{20001, 19000}, days)
+	})
+}

@@ -120,6 +120,13 @@ func nextDay(tx *sqldb.Tx, from int32) (day int32, found bool, err error) {
 	return int32(next.Int64), next.Valid, err
 }
 
+// dayBefore gives the last day up to from that has events.
+func dayBefore(tx *sqldb.Tx, from int32) (day int32, found bool, err error) {
+	var last sql.NullInt64
+	err = tx.QueryRow(`SELECT MAX(day) FROM ledger_events WHERE day <= $1`, int64(from)).Scan(&last)
+	return int32(last.Int64), last.Valid, err
+}
+
 func readSpan(tx *sqldb.Tx) (first, last int32, err error) {
 	var low, high sql.NullInt64
 	if err := tx.QueryRow(`SELECT MIN(day) FROM ledger_events`).Scan(&low); err != nil {
@@ -136,6 +143,18 @@ func readSpan(tx *sqldb.Tx) (first, last int32, err error) {
 
 func eachOfDay(tx *sqldb.Tx, day int32, through int64, fn func(*Event) error) error {
 	rows, err := tx.Query(`SELECT `+columns+` FROM ledger_events WHERE day = $1 AND seq <= $2 ORDER BY seq`, int64(day), through)
+	if err != nil {
+		return err
+	}
+	return scan(rows, fn)
+}
+
+func eachOfFilms(tx *sqldb.Tx, day int32, through int64, films []string, fn func(*Event) error) error {
+	args := []any{int64(day), through}
+	for _, film := range films {
+		args = append(args, film)
+	}
+	rows, err := tx.Query(`SELECT `+columns+` FROM ledger_events WHERE day = $1 AND seq <= $2 AND film IN (`+placeholders(3, len(films))+`) ORDER BY seq`, args...)
 	if err != nil {
 		return err
 	}

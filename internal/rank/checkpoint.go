@@ -95,6 +95,9 @@ type draft struct {
 func (l *leader) checkpoint(ctx context.Context) error {
 	ctx, span := telemetry.Start(ctx, "rank.checkpoint")
 	defer span.End()
+	if err := l.repair(ctx, l.state); err != nil {
+		return err
+	}
 	d := &draft{leader: l, next: l.stored}
 	next := &d.next
 	all := next.Format == 0 || next.Bytes > max(next.BaseBytes, minBase) || l.expired(next.Purged)

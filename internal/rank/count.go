@@ -49,16 +49,29 @@ func eachCounted(ctx context.Context, log *ledger.Ledger, market string, at, thr
 		}
 		switch {
 		case market != "" && e.Market != market:
+		case e.Kind <= 0 || int(e.Kind) >= nKinds: // of a later version
 		case e.Kind != pb.Event_RATE:
-			today.put(e, func(old *ledger.Event) bool { return e.Kind == pb.Event_PLAY && e.Value > old.Value })
+			today.put(e, longer(e))
 		case e.Occur <= at:
-			ratings.put(e, func(old *ledger.Event) bool { return e.Occur > old.Occur || e.Occur == old.Occur && e.Seq < old.Seq })
+			ratings.put(e, later(e))
 		}
 		return nil
 	})
 	hand(today)
 	hand(ratings)
 	return own, err
+}
+
+// longer says when an event counts instead of an earlier one of its key.
+func longer(e *ledger.Event) func(old *ledger.Event) bool {
+	return func(old *ledger.Event) bool { return e.Kind == pb.Event_PLAY && e.Value > old.Value }
+}
+
+// later says when a rating counts instead of another one of its key.
+func later(e *ledger.Event) func(old *ledger.Event) bool {
+	return func(old *ledger.Event) bool {
+		return e.Occur > old.Occur || e.Occur == old.Occur && e.Seq < old.Seq
+	}
 }
 
 // pile holds one event for each key, in the order of the keys' first events.

@@ -1,7 +1,6 @@
 package rank
 
 import (
-	"context"
 	"math"
 	"slices"
 
@@ -123,7 +122,7 @@ func (s *state) applyIn(m *market, row uint32, e *ledger.Event, sign int) {
 			case c.votes(&spec.weights) == 0:
 				*sum = score{}
 			case math.Ldexp(sum.m, sum.e-before.e) < before.m*lossBound:
-				s.lossy[c.film] = struct{}{}
+				s.lossy[loss{m, row, i}] = struct{}{}
 			}
 		}
 	}
@@ -145,8 +144,8 @@ func (s *state) applyIn(m *market, row uint32, e *ledger.Event, sign int) {
 }
 
 // lossBound is below which part of itself a sum must not shrink by a difference: its last
-// digits would be noise. It takes a half-life of minutes and a play that is replaced by one of
-// many hours before; see repair.
+// digits would be noise. It takes a half-life of an hour or so and a play that is replaced by one
+// of many hours before; see repair.
 const lossBound = 1.0 / (1 << 20)
 
 // forward is w·2^(occur/halfLife): forward decay with the landmark 1970 (Cormode,
@@ -165,40 +164,6 @@ func (c *cell) votes(weights *[nKinds]float64) (n int64) {
 		}
 	}
 	return n
-}
-
-// repair computes anew, from the ledger, the sums of films that lost digits.
-func (s *state) repair(ctx context.Context, log *ledger.Ledger) error {
-	if len(s.lossy) == 0 {
-		return nil
-	}
-	for _, m := range s.markets {
-		for film := range s.lossy {
-			if row, known := m.row[film]; known {
-				clear(m.sums[int(row)*len(s.needs.sums) : int(row+1)*len(s.needs.sums)])
-			}
-		}
-	}
-	_, err := eachCounted(ctx, log, "", s.at, s.watermark, func(e ledger.Event) {
-		film, known := s.filmID[e.Film]
-		if _, lost := s.lossy[film]; !known || !lost {
-			return
-		}
-		for _, m := range [2]*market{s.markets[s.market(e.Market)], s.markets[0]} {
-			row := s.rowOf(m, film)
-			m.touch(row)
-			for i, spec := range s.needs.sums {
-				if w := spec.weights[e.Kind]; w > 0 {
-					sum := &m.sums[int(row)*len(s.needs.sums)+i]
-					*sum = sum.plus(forward(e.Occur, spec.halfLife, w))
-				}
-			}
-		}
-	})
-	if err == nil {
-		clear(s.lossy)
-	}
-	return err
 }
 
 // floorDiv is a/b rounded down and what is left, b > 0.

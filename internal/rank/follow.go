@@ -101,7 +101,7 @@ func (l *leader) refold(ctx context.Context) error {
 	if l.next.watermark < l.state.watermark {
 		return nil
 	}
-	if err := l.next.repair(ctx, l.ledger); err != nil {
+	if err := l.repair(ctx, l.next); err != nil {
 		return err
 	}
 	l.state, l.next, l.board, l.stats = l.next, nil, newBoard(), nil

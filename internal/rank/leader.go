@@ -127,9 +127,9 @@ func (s *Service) keepLease(ctx context.Context, config Config, epoch int64, ren
 	}
 }
 
-// resign stores what was folded.
+// resign stores what was folded, if that is quickly done.
 func (l *leader) resign(ctx context.Context) {
-	if l.state.watermark <= l.stored.Watermark {
+	if l.state.watermark <= l.stored.Watermark || len(l.state.lossy) > 0 {
 		return
 	}
 	if err := l.checkpoint(ctx); err != nil {
@@ -149,7 +149,7 @@ func (l *leader) work(ctx context.Context) (more bool, err error) {
 	if err := l.catchUp(ctx); err != nil {
 		return false, err
 	}
-	if err := l.state.repair(ctx, l.ledger); err != nil {
+	if err := l.repair(ctx, l.state); err != nil {
 		return false, err
 	}
 	if since := time.Since(l.published); since >= l.config.Interval &&

@@ -210,7 +210,7 @@ func (l *leader) follow(ctx context.Context) error {
 	if err := l.catchUp(ctx); err != nil {
 		return err
 	}
-	return l.state.repair(ctx, l.ledger)
+	return l.repair(ctx, l.state)
 }
 
 func TestListsEqualTheOracle(t *testing.T) {

@@ -27,8 +27,8 @@ type state struct {
 	// then whether they are the latest.
 	waiting []ledger.Event
 	counts  map[uint32]*filmCounts // of the world, by film
-	// lossy are films of which a sum lost too many digits by a difference.
-	lossy map[uint32]struct{}
+	// lossy are sums that lost too many digits by a difference.
+	lossy map[loss]struct{}
 	// used counts uses of days, to tell which was not used for longest.
 	used int64
 	// purged and dirtyCounts are purges done and films changed since the last checkpoint.
@@ -119,7 +119,7 @@ type likes struct {
 func newState(n needs) *state {
 	s := &state{
 		needs: n, filmID: map[string]uint32{}, marketID: map[string]int{}, days: map[int32]*dayKeys{}, saved: map[int32]savedDay{},
-		counts: map[uint32]*filmCounts{}, lossy: map[uint32]struct{}{}, dirtyCounts: map[uint32]struct{}{}, newStats: map[uint32]struct{}{},
+		counts: map[uint32]*filmCounts{}, lossy: map[loss]struct{}{}, dirtyCounts: map[uint32]struct{}{}, newStats: map[uint32]struct{}{},
 	}
 	s.market(generations.World)
 	return s
