@@ -1,9 +1,7 @@
 package rank
 
 import (
-	"cmp"
 	"math"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -41,6 +39,7 @@ type picker struct {
 
 	candidates []candidate
 	keys, swap []sortKey
+	far        bool // some score is too far from the best for its key to tell
 }
 
 func (p *picker) begin(b *board, s *state, snap *shelf.Snapshot) {
@@ -188,44 +187,72 @@ func (q *quota) dry(g uint16) {
 // take sorts the candidates and gives the list's entries, and how many of them an unfiltered
 // list may show. Scores are multiplied by scale.
 func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
-	p.sort(scale)
-	q, masks := newQuota(len(p.board.genres)), p.board.masks
-	var rank int32
-	hidden := 0
-	for i := range p.keys {
-		inHead := rank < head
-		if !inHead && masks[p.keys[i].place]&q.mask == 0 {
-			continue
-		}
-		film := p.candidates[p.keys[i].candidate].film
-		f, v := &p.board.facts[film], p.look(film)
-		youngest := int(v & bandMask)
-		e := generations.Entry{Film: p.films[film]}
-		switch {
-		case v&visible == 0:
-			if !inHead || hidden >= hiddenLimit {
-				continue
-			}
-			hidden++
-		case inHead:
-			rank++
-			e.Rank = rank
-			q.take(f, youngest)
-		case !q.wants(f, youngest):
-			continue
-		default:
-			q.take(f, youngest)
-		}
-		e.Score = p.final(p.keys[i].candidate, scale)
-		entries = append(entries, e)
-		if inHead {
-			shown = len(entries)
-		}
-		if len(entries) == generations.MaxEntries {
-			break
+	l := &picked{picker: p, quota: newQuota(len(p.board.genres)), scale: scale}
+	p.gather()
+	best := p.cut()
+	if !l.walk(p.sorted(0, best, scale)) {
+		return l.entries, l.shown
+	}
+	// Of the rest, only what the list still lacks is worth sorting.
+	end := best
+	for i := best; i < len(p.keys); i++ {
+		if l.rank < head || p.board.masks[p.keys[i].place]&l.mask != 0 {
+			p.keys[end] = p.keys[i]
+			end++
 		}
 	}
-	return entries, shown
+	l.walk(p.sorted(best, end, scale))
+	return l.entries, l.shown
+}
+
+// picked is a list that is being filled.
+type picked struct {
+	*picker
+	*quota
+	scale   score
+	entries []generations.Entry
+	shown   int
+	rank    int32
+	hidden  int
+}
+
+// walk takes from the next keys, best first, what belongs in the list. It reports whether the
+// list has room for more.
+func (l *picked) walk(keys []sortKey) bool {
+	for i := range keys {
+		inHead := l.rank < head
+		if !inHead && l.board.masks[keys[i].place]&l.mask == 0 {
+			continue
+		}
+		film := l.candidates[keys[i].candidate].film
+		f, v := &l.board.facts[film], l.look(film)
+		youngest := int(v & bandMask)
+		e := generations.Entry{Film: l.films[film]}
+		switch {
+		case v&visible == 0:
+			if !inHead || l.hidden >= hiddenLimit {
+				continue
+			}
+			l.hidden++
+		case inHead:
+			l.rank++
+			e.Rank = l.rank
+			l.quota.take(f, youngest)
+		case !l.wants(f, youngest):
+			continue
+		default:
+			l.quota.take(f, youngest)
+		}
+		e.Score = l.final(keys[i].candidate, l.scale)
+		l.entries = append(l.entries, e)
+		if inHead {
+			l.shown = len(l.entries)
+		}
+		if len(l.entries) == generations.MaxEntries {
+			return false
+		}
+	}
+	return true
 }
 
 // final is a candidate's score at the state's time. What no double holds with all its digits
@@ -241,127 +268,4 @@ func (p *picker) final(candidate uint32, scale score) float64 {
 func (p *picker) scaled(candidate uint32, scale score) score {
 	x := p.candidates[candidate].score
 	return score{x.m * scale.m, x.e + scale.e}.normal()
-}
-
-// sortKey is a candidate as the sort sees it: greater keys first, then lower places by name.
-type sortKey struct {
-	key              uint64
-	place, candidate uint32
-}
-
-const (
-	mantissaBits = 44
-	maxDown      = 1<<(64-mantissaBits) - 2
-)
-
-// sort brings the keys into the order of lists. Keys hold 44 bits of the mantissa under
-// the exponent's distance from the highest one; where two are as close as ties may be, the
-// scores themselves are asked.
-func (p *picker) sort(scale score) {
-	top := math.MinInt
-	for i := range p.candidates {
-		if x := &p.candidates[i].score; x.m != 0 && x.e > top {
-			top = x.e
-		}
-	}
-	p.keys = p.keys[:0]
-	far := false
-	for i := range p.candidates {
-		c := &p.candidates[i]
-		var key uint64
-		if c.score.m != 0 {
-			down := uint64(min(top-c.score.e, maxDown))
-			far = far || down == maxDown
-			mantissa := math.Float64bits(c.score.m) & (1<<52 - 1) >> (52 - mantissaBits)
-			key = (maxDown+1-down)<<mantissaBits | mantissa
-		}
-		p.keys = append(p.keys, sortKey{key, p.board.place[c.film], uint32(i)})
-	}
-	if far { // a million half-lives: only the scores themselves can tell
-		slices.SortFunc(p.keys, p.order(scale))
-		return
-	}
-	p.radix()
-	p.untie(scale)
-}
-
-// order is the order of lists.
-func (p *picker) order(scale score) func(a, b sortKey) int {
-	return func(a, b sortKey) int {
-		if c := compare(p.scaled(b.candidate, scale), p.scaled(a.candidate, scale)); c != 0 {
-			return c
-		}
-		return int(a.place) - int(b.place)
-	}
-}
-
-// near is the distance of keys within which scores may be equal to 12 digits: surely, in units
-// of the last of the mantissa's bits, twice over.
-const near = 1 << 9
-
-// untie puts runs of scores that are equal to 12 digits, or nearly, in their exact order.
-func (p *picker) untie(scale score) {
-	for from := 0; from < len(p.keys); {
-		to, same := from+1, true
-		first := p.candidates[p.keys[from].candidate].score
-		for to < len(p.keys) && p.keys[to-1].key-p.keys[to].key <= near {
-			same = same && p.candidates[p.keys[to].candidate].score == first
-			to++
-		}
-		if !same { // all the same are in the order of names already
-			slices.SortFunc(p.keys[from:to], p.order(scale))
-		}
-		from = to
-	}
-}
-
-const radixBits = 11
-
-// radix sorts the keys: by key, greatest first, then by place. Eleven bits at a time, least
-// significant first; digits that all keys share cost nothing.
-func (p *picker) radix() {
-	if len(p.keys) < 256 {
-		slices.SortFunc(p.keys, func(a, b sortKey) int {
-			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.place, b.place))
-		})
-		return
-	}
-	if cap(p.swap) < len(p.keys) {
-		p.swap = make([]sortKey, len(p.keys), cap(p.keys))
-	}
-	p.swap = p.swap[:len(p.keys)]
-	places := bits.Len(uint(len(p.board.place)))
-	for shift := 0; shift < places; shift += radixBits {
-		p.radixPass(shift, 0)
-	}
-	for shift := 0; shift < 64; shift += radixBits {
-		p.radixPass(shift, math.MaxUint64)
-	}
-}
-
-// radixPass moves the keys into the order of one digit: of the place, or, where key is all
-// ones, of the inverted key.
-func (p *picker) radixPass(shift int, key uint64) {
-	const digits = 1 << radixBits
-	var counts [digits]uint32
-	for i := range p.keys {
-		k := &p.keys[i]
-		counts[(^k.key&key|uint64(k.place)&^key)>>shift&(digits-1)]++
-	}
-	k := &p.keys[0]
-	if int(counts[(^k.key&key|uint64(k.place)&^key)>>shift&(digits-1)]) == len(p.keys) {
-		return
-	}
-	at := uint32(0)
-	for i, n := range counts {
-		counts[i] = at
-		at += n
-	}
-	for i := range p.keys {
-		k := &p.keys[i]
-		d := (^k.key&key | uint64(k.place)&^key) >> shift & (digits - 1)
-		p.swap[counts[d]] = *k
-		counts[d]++
-	}
-	p.keys, p.swap = p.swap, p.keys
 }
