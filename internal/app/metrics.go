@@ -12,7 +12,7 @@ import (
 // measure publishes how this replica and what it depends on are doing; the result ends it.
 func (a *App) measure() (func() error, error) {
 	meter := otel.Meter("github.com/aitheater/theater")
-	var errs [4]error
+	var errs [6]error
 	gauge := func(i int, name, description string) metric.Int64ObservableGauge {
 		g, err := meter.Int64ObservableGauge(name, metric.WithDescription(description))
 		errs[i] = err
@@ -22,6 +22,8 @@ func (a *App) measure() (func() error, error) {
 	applied := gauge(1, "theater.changes.applied", "Newest revision this replica shows.")
 	head := gauge(2, "theater.changes.head", "Newest revision this replica knows of.")
 	healthy := gauge(3, "theater.dependency.healthy", "1 while a dependency answers.")
+	leading := gauge(4, "theater.rank.leading", "1 while this replica computes the charts.")
+	behind := gauge(5, "theater.rank.behind", "Events the charts do not count yet; 0 where this replica does not lead.")
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -34,8 +36,11 @@ func (a *App) measure() (func() error, error) {
 		o.ObserveInt64(head, status.Head)
 		o.ObserveInt64(healthy, number(status.Degraded == ""), sql)
 		o.ObserveInt64(healthy, number(a.gens.Degraded() == ""), redis)
+		leads, waiting := a.rank.Progress()
+		o.ObserveInt64(leading, number(leads))
+		o.ObserveInt64(behind, waiting)
 		return nil
-	}, ready, applied, head, healthy)
+	}, ready, applied, head, healthy, leading, behind)
 	if err != nil {
 		return nil, err
 	}

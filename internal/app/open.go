@@ -111,7 +111,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.door, err = edge.New(edge.Config{
 		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
 		Register: a.Register,
-		TLS: c.TLS, Quota: c.Quota,
+		TLS:      c.TLS, Quota: c.Quota,
 		Denied: func(ctx context.Context, d edge.Denied) error {
 			return a.log.AuditDenied(ctx, changes.Call{Actor: d.Caller, Method: d.Method}, "", d.Why)
 		},

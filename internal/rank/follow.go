@@ -19,8 +19,12 @@ const batch = 20_000
 func (l *leader) catchUp(ctx context.Context) error {
 	var span trace.Span
 	head, err := l.ledger.Head(ctx)
-	if err != nil || head <= l.state.watermark {
+	if err != nil {
 		return err
+	}
+	l.behind.Store(max(0, head-l.state.watermark))
+	if head <= l.state.watermark {
+		return nil
 	}
 	ctx, span = telemetry.Start(ctx, "rank.fold", attribute.Int64("from", l.state.watermark), attribute.Int64("to", head))
 	defer span.End()
@@ -28,6 +32,7 @@ func (l *leader) catchUp(ctx context.Context) error {
 		if err := l.foldBatch(ctx, l.state, span); err != nil {
 			return err
 		}
+		l.behind.Store(max(0, head-l.state.watermark))
 		if time.Since(l.checkpointed) >= checkpointEvery {
 			if err := l.checkpoint(ctx); err != nil {
 				return err

@@ -82,6 +82,8 @@ func (s *Service) lead(ctx context.Context, config Config, tick <-chan time.Time
 	keeper.Go(func() { leave(s.keepLease(inOffice, config, epoch, began)) })
 	defer keeper.Wait()
 	defer leave(nil)
+	s.leading.Store(true)
+	defer func() { s.leading.Store(false); s.behind.Store(0) }()
 
 	l, err := s.take(inOffice, config, epoch)
 	for err == nil {

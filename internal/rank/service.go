@@ -2,6 +2,7 @@ package rank
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,6 +55,16 @@ type Service struct {
 	builtin []*pb.Chart
 	holder  string // of the lease
 	heavy   chan struct{}
+
+	// leading says that this process has the lease; behind is how many events it has not
+	// folded, as of its last look at the ledger.
+	leading atomic.Bool
+	behind  atomic.Int64
+}
+
+// Progress says whether this process ranks, and how many events it then has still to fold.
+func (s *Service) Progress() (leading bool, behind int64) {
+	return s.leading.Load(), s.behind.Load()
 }
 
 // New makes the service; Run makes it rank.
