@@ -37,7 +37,7 @@ func TestBrowserClient(t *testing.T) {
 	t.Parallel()
 	page := frontEnd(t)
 	h := house.Start(t, app.Config{Origins: []string{page.URL}})
-	season(t, h)
+	season(t, h.Catalog, h.Signals, h.Listing)
 	ctx := browser.Open(t)
 	open := func(origin string) {
 		t.Helper()

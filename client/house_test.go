@@ -20,7 +20,6 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/theatertest"
-	"github.com/aitheater/theater/internal/theatertest/house"
 )
 
 var adult = &pb.Viewer{Market: "US", Languages: []string{"en"}, Audience: pb.Viewer_ADULT}
@@ -34,8 +33,8 @@ func feature(id string) *pb.Film {
 	}
 }
 
-// season fills a house with films a to e, liked in this order, and waits for the chart.
-func season(t testing.TB, h *house.House) {
+// season puts in films a to e, liked 50, 40 … 10 times, and waits for the chart.
+func season(t testing.TB, catalog pb.CatalogServiceClient, signals pb.SignalServiceClient, listing pb.ListingServiceClient) {
 	t.Helper()
 	films, events := &pb.ImportFilmsRequest{Publish: true}, &pb.RecordEventsRequest{}
 	for i, id := range []string{"a", "b", "c", "d", "e"} {
@@ -47,7 +46,7 @@ func season(t testing.TB, h *house.House) {
 			})
 		}
 	}
-	stream, err := h.Catalog.ImportFilms(t.Context())
+	stream, err := catalog.ImportFilms(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(films))
 	answer, err := stream.Recv()
@@ -58,13 +57,13 @@ func season(t testing.TB, h *house.House) {
 	require.NoError(t, stream.CloseSend())
 	_, err = stream.Recv()
 	require.ErrorIs(t, err, io.EOF) // from now on the films are known
-	recorded, err := h.Signals.RecordEvents(t.Context(), events)
+	recorded, err := signals.RecordEvents(t.Context(), events)
 	require.NoError(t, err)
 	for _, r := range recorded.GetResults() {
 		require.Equal(t, pb.EventResult_ACCEPTED, r.GetStatus(), r.GetReason())
 	}
 	require.Eventually(t, func() bool {
-		page, err := h.Listing.ListRankedFilms(t.Context(), &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult})
+		page, err := listing.ListRankedFilms(t.Context(), &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult})
 		return err == nil && len(page.GetFilms()) == 5
 	}, time.Minute, 50*time.Millisecond, "the chart never filled")
 }

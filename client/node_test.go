@@ -29,7 +29,7 @@ func TestNodeClient(t *testing.T) {
 	out, err := exec.Command("go", "run", "../build/protodeps", theirs).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	h := house.Start(t, app.Config{GRPCAddr: theatertest.FreeAddr(t)})
-	season(t, h)
+	season(t, h.Catalog, h.Signals, h.Listing)
 	cmd := exec.Command(node, "client.mjs", h.Addrs.GRPC, client.ServiceConfig(), dir, ours, theirs)
 	cmd.Dir = dir
 	var problems bytes.Buffer

@@ -21,7 +21,8 @@ import (
 //	HMAC-SHA256 over everything but itself  body
 //
 // Key and number are part of what is authenticated, so that a blob found under another
-// name is as foreign as one that somebody else wrote.
+// name is as foreign as one that somebody else wrote. The versions before and after this one
+// run beside it on the same Redis, so another schema is read by a release before one writes it.
 const (
 	magic  = "ATGN"
 	schema = 1
