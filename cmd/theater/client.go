@@ -12,7 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/aitheater/theater/client"
+	"github.com/aitheater/theater/internal/client"
 )
 
 // dial makes the connection to --server; it connects with the first call. It is the one that

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
-	"github.com/aitheater/theater/client"
 	"github.com/aitheater/theater/internal/auth"
+	"github.com/aitheater/theater/internal/client"
 	"github.com/aitheater/theater/internal/edge"
 	"github.com/aitheater/theater/internal/fault"
 )

@@ -18,8 +18,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
-	"github.com/aitheater/theater/client"
 	"github.com/aitheater/theater/internal/app"
+	"github.com/aitheater/theater/internal/client"
 	"github.com/aitheater/theater/internal/theatertest"
 	"github.com/aitheater/theater/internal/theatertest/house"
 )

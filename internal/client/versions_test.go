@@ -31,8 +31,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
-	"github.com/aitheater/theater/client"
 	"github.com/aitheater/theater/internal/app"
+	"github.com/aitheater/theater/internal/client"
 	"github.com/aitheater/theater/internal/theatertest"
 	"github.com/aitheater/theater/internal/theatertest/house"
 )
@@ -56,7 +56,7 @@ func before(t testing.TB) string {
 	if err == nil {
 		return git(t, "rev-parse", strings.TrimSpace(string(tag))+"^{commit}")
 	}
-	commit, _, _ := strings.Cut(git(t, "log", "--diff-filter=A", "--reverse", "--format=%H", "--", ":(top)client/rolling_test.go"), "\n")
+	commit, _, _ := strings.Cut(git(t, "log", "--diff-filter=A", "--reverse", "--format=%H", "--", ":(top,glob)**/client/rolling_test.go"), "\n")
 	if commit == "" {
 		commit = git(t, "rev-parse", "HEAD") // this test is not committed yet
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/aitheater/theater/client"
 	"github.com/aitheater/theater/internal/app"
+	"github.com/aitheater/theater/internal/client"
 	"github.com/aitheater/theater/internal/theatertest"
 	"github.com/aitheater/theater/internal/theatertest/house"
 )
@@ -23,10 +23,10 @@ func TestNodeClient(t *testing.T) {
 	t.Parallel()
 	node := theatertest.Program(t, "node", "nodejs npm")
 	dir := npm(t, "node")
-	ours, err := filepath.Abs("../proto")
+	ours, err := filepath.Abs("../../proto")
 	require.NoError(t, err)
 	theirs := filepath.Join(dir, "theirs")
-	out, err := exec.Command("go", "run", "../build/protodeps", theirs).CombinedOutput()
+	out, err := exec.Command("go", "run", "../../build/protodeps", theirs).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	h := house.Start(t, app.Config{GRPCAddr: theatertest.FreeAddr(t)})
 	season(t, h.Catalog, h.Signals, h.Listing)
