@@ -60,7 +60,7 @@ func (s *Service) take(ctx context.Context, config Config, epoch int64) (*leader
 
 // due reports whether it is time for a checkpoint.
 func (l *leader) due() bool {
-	return time.Since(l.checkpointed) >= checkpointEvery && (l.state.watermark > l.stored.Watermark || l.outlived(&l.stored))
+	return time.Since(l.checkpointed) >= l.config.Checkpoint && (l.state.watermark > l.stored.Watermark || l.outlived(&l.stored))
 }
 
 // outlived reports whether something that was purged has stood in segments for too long.

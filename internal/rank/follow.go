@@ -33,7 +33,7 @@ func (l *leader) catchUp(ctx context.Context) error {
 			return err
 		}
 		l.behind.Store(max(0, head-l.state.watermark))
-		if time.Since(l.checkpointed) >= checkpointEvery {
+		if time.Since(l.checkpointed) >= l.config.Checkpoint {
 			if err := l.checkpoint(ctx); err != nil {
 				return err
 			}

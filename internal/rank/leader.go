@@ -15,9 +15,6 @@ import (
 const (
 	// leaseName is the lease of the one leader.
 	leaseName = "rank"
-	// checkpointEvery is how often the state is stored while events come in: what a new leader
-	// has to fold again.
-	checkpointEvery = 30 * time.Second
 	// refreshEvery is how often lists are made although nothing happened, because windows
 	// open and close and days end.
 	refreshEvery = time.Minute

@@ -22,8 +22,12 @@ type Config struct {
 	Interval time.Duration
 	// Tick is how often the ledger is looked at; 0 = 1 s, or Interval if that is shorter.
 	Tick time.Duration
-	// Lease is how long a leader that went silent stays leader; 0 = 10 s.
+	// Lease is how long a leader that went silent stays leader; 0 = five intervals, but from 2 to
+	// 10 s.
 	Lease time.Duration
+	// Checkpoint is how often the state is stored while events come in: what a new leader has to
+	// fold again; 0 = three intervals.
+	Checkpoint time.Duration
 }
 
 func (c Config) filled() Config {
@@ -34,7 +38,8 @@ func (c Config) filled() Config {
 	}
 	set(&c.Interval, 10*time.Second)
 	set(&c.Tick, min(time.Second, c.Interval))
-	set(&c.Lease, 10*time.Second)
+	set(&c.Lease, min(max(5*c.Interval, 2*time.Second), 10*time.Second))
+	set(&c.Checkpoint, 3*c.Interval)
 	return c
 }
 
