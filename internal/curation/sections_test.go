@@ -1,9 +1,6 @@
 package curation_test
 
 import (
-	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,31 +44,6 @@ func TestUpdatesAreNeverLost(t *testing.T) {
 }
 
 // Of many editors who build on the same version exactly one wins each round.
-func TestConcurrentEditorsTakeTurns(t *testing.T) {
-	onEachStore(t, func(t *testing.T, h *house) {
-		etag := h.section("picks", manual("0")).GetEtag()
-		for round := range 5 {
-			var won atomic.Int32
-			var next atomic.Value
-			var group sync.WaitGroup
-			for editor := range 6 {
-				group.Go(func() {
-					out, err := h.UpdateSection(h.ctx, &pb.UpdateSectionRequest{Section: &pb.Section{Name: "sections/picks", Etag: etag, Title: map[string]string{"en": fmt.Sprint(round, editor)}}})
-					if err == nil {
-						won.Add(1)
-						next.Store(out.GetEtag())
-					} else if !fault.Is(err, pb.ErrorReason_ETAG_MISMATCH) {
-						t.Error(err)
-					}
-				})
-			}
-			group.Wait()
-			require.EqualValues(t, 1, won.Load(), "round %d", round)
-			etag = next.Load().(string)
-		}
-	})
-}
-
 func TestUselessPinsAreReportedOnSave(t *testing.T) {
 	onEachStore(t, func(t *testing.T, h *house) {
 		shown, draft := h.published("shown"), h.film("draft")
