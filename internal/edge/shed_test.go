@@ -171,7 +171,7 @@ func TestP12_FiveTimesTheLoad(t *testing.T) {
 			peak, 100*goodput, len(o.refused), median(o.refused), o.pages-o.pagesFailed, o.pages, o.takeDown)
 		t.Log(report)
 		assert.Zero(t, o.others, "what is not served is refused or late")
-		if goodput > 0.6 && len(o.refused) > 0 && median(o.refused) < 100*time.Millisecond && o.pagesFailed*10 <= o.pages && o.takeDown < 500*time.Millisecond {
+		if goodput > 0.5 && len(o.refused) > 0 && median(o.refused) < 100*time.Millisecond && o.pagesFailed*10 <= o.pages && o.takeDown < 500*time.Millisecond {
 			return
 		}
 	}
