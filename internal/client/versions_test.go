@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -63,35 +65,73 @@ func before(t testing.TB) string {
 	return commit
 }
 
-// buildBefore builds the version before. Its sources stay in the user's cache, because the
-// compiler's cache goes by where they are.
-func buildBefore(t testing.TB) string {
+// sourcesBefore unpacks the version before. It stays in the user's cache, because the
+// compiler's cache goes by where sources are.
+func sourcesBefore(t testing.TB) string {
 	t.Helper()
 	commit := before(t)
 	cache, err := os.UserCacheDir()
 	require.NoError(t, err)
 	sources := filepath.Join(cache, "theater", "versions", commit)
-	if _, err := os.Stat(sources); err != nil {
-		require.NoError(t, os.MkdirAll(filepath.Dir(sources), 0o755))
-		fresh, err := os.MkdirTemp(filepath.Dir(sources), "unpacking-")
-		require.NoError(t, err)
-		defer os.RemoveAll(fresh)
-		archive := filepath.Join(t.TempDir(), "sources.tar")
-		git(t, "-C", git(t, "rev-parse", "--show-toplevel"), "archive", "--output", archive, commit)
-		out, err := exec.Command("tar", "-xf", archive, "-C", fresh).CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		if err := os.Rename(fresh, sources); err != nil {
-			require.DirExists(t, sources, "%v", err) // another test process was first
-		}
+	if _, err := os.Stat(sources); err == nil {
+		return sources
 	}
+	require.NoError(t, os.MkdirAll(filepath.Dir(sources), 0o755))
+	fresh, err := os.MkdirTemp(filepath.Dir(sources), "unpacking-")
+	require.NoError(t, err)
+	defer os.RemoveAll(fresh)
+	archive := filepath.Join(t.TempDir(), "sources.tar")
+	git(t, "-C", git(t, "rev-parse", "--show-toplevel"), "archive", "--output", archive, commit)
+	out, err := exec.Command("tar", "-xf", archive, "-C", fresh).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	if err := os.Rename(fresh, sources); err != nil {
+		require.DirExists(t, sources, "%v", err) // another test was first
+	}
+	return sources
+}
+
+// buildBefore builds the version before.
+func buildBefore(t testing.TB) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "theater")
-	began := time.Now()
 	cmd := exec.Command("go", "build", "-o", binary, "./cmd/theater")
-	cmd.Dir = sources
+	cmd.Dir = sourcesBefore(t)
+	began := time.Now()
 	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "building %s: %s", commit, out)
-	t.Logf("the version before is %s, built in %s", commit, time.Since(began))
+	require.NoError(t, err, "building %s: %s", cmd.Dir, out)
+	t.Logf("the version before is in %s, built in %s", cmd.Dir, time.Since(began))
 	return binary
+}
+
+// takesAway is what a migration may not do while the version before runs on the same tables.
+var takesAway = regexp.MustCompile(`(?im)^[^-\n]*\b(DROP|RENAME|TRUNCATE|DELETE|ALTER\s+COLUMN)\b`)
+
+// What the version before has migrated stays as it is, and what is new only adds.
+func TestP18_MigrationsOnlyAdd(t *testing.T) {
+	t.Parallel()
+	const dir = "internal/sqldb/migrations"
+	old, now := os.DirFS(filepath.Join(sourcesBefore(t), dir)), os.DirFS(filepath.Join("..", "..", dir))
+	names, err := fs.Glob(old, "*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		then, err := fs.ReadFile(old, name)
+		require.NoError(t, err)
+		text, err := fs.ReadFile(now, name)
+		require.NoError(t, err)
+		assert.Equal(t, string(then), string(text), "%s was applied already; changes belong in a new file", name)
+	}
+	all, err := fs.Glob(now, "*.sql")
+	require.NoError(t, err)
+	for _, name := range all {
+		if slices.Contains(names, name) {
+			continue
+		}
+		text, err := fs.ReadFile(now, name)
+		require.NoError(t, err)
+		up, _, _ := strings.Cut(string(text), "-- +goose Down")
+		assert.NotRegexp(t, takesAway, up, "%s takes away what the version before still uses", name)
+	}
 }
 
 // replica is a running server of either version.

@@ -409,3 +409,27 @@ func TestStatementTextsDoNotDependOnTheValues(t *testing.T) {
 		require.Equal(t, 1, count(t, db))
 	})
 }
+
+// A version before this one runs beside it, and may be gone back to, on a database that the
+// newer one has migrated: so to this one on a database from the future.
+func TestP18_ADatabaseFromTheFutureOpens(t *testing.T) {
+	theatertest.EachStore(t, func(t *testing.T, url string) {
+		db, err := sqldb.Open(t.Context(), url)
+		require.NoError(t, err)
+		id := db.StoreID()
+		require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			for _, statement := range []string{
+				"CREATE TABLE future_things (id BIGINT NOT NULL PRIMARY KEY)",
+				"ALTER TABLE changes_history ADD COLUMN future TEXT NOT NULL DEFAULT ''",
+				"INSERT INTO goose_db_version (version_id, is_applied) VALUES (9000, " + map[bool]string{true: "true", false: "1"}[db.Postgres()] + ")",
+			} {
+				if _, err := tx.Exec(statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.NoError(t, db.Close())
+		require.Equal(t, id, open(t, url).StoreID())
+	})
+}
