@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
@@ -184,14 +185,16 @@ func TestP13_TwentyRollingRestartsOfThreeServers(t *testing.T) {
 	everyone.Wait()
 	t.Logf("20 restarts in %s: %d calls, none failed; the slowest took %s", time.Since(began), l.calls.Load(), time.Duration(l.slowest.Load()))
 
-	_, err = servers[0].Catalog.CreateFilm(t.Context(), fresh("last"))
+	var trailer metadata.MD
+	_, err = servers[0].Catalog.CreateFilm(t.Context(), fresh("last"), grpc.Trailer(&trailer))
 	require.NoError(t, err)
 	watching.Wait()
 	assert.Equal(t, append(l.created, "films/last"), watched, "each film once, in the order of the writes")
 	assert.Positive(t, streams)
 	t.Logf("%d films followed over %d streams", len(watched), streams+1)
+	after := metadata.AppendToOutgoingContext(t.Context(), "theater-min-revision", trailer.Get("theater-revision")[0])
 	for _, h := range servers {
-		list, err := h.Catalog.ListFilms(t.Context(), &pb.ListFilmsRequest{PageSize: 1, Filter: `tags:"fresh"`})
+		list, err := h.Catalog.ListFilms(after, &pb.ListFilmsRequest{PageSize: 1, Filter: `tags:"fresh"`})
 		require.NoError(t, err)
 		assert.EqualValues(t, len(watched), list.GetTotalSize())
 	}
