@@ -90,7 +90,9 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.shelf = shelf.New()
 	a.gens = generations.New(a.db, client, keys)
 	a.gens.OnStats(a.shelf.SetStats)
-	a.signal = signals.New(ledger.New(a.db), a.db, a.shelf, keys)
+	if a.signal, err = signals.New(ctx, ledger.New(a.db), a.db, a.shelf, keys); err != nil {
+		return nil, err
+	}
 	a.rank = rank.New(a.db, a.log, a.shelf, a.gens, keys)
 	a.rank.Config.Interval = c.Generations
 	a.films = catalog.New(a.log, a.shelf, keys, a.db.Clock())

@@ -44,6 +44,7 @@ type root struct {
 // NewKeys makes keys from root secrets of at least 32 bytes; the first seals, all open.
 // To rotate without refusing a token: add the new secret as the second on every replica,
 // then make it the first, then, when the tokens of the old one no longer matter, drop that.
+// What is kept longer than a token is sealed again by its owner at the step in the middle.
 func NewKeys(roots ...[]byte) (*Keys, error) {
 	if len(roots) == 0 {
 		return nil, errors.New("no root secret")
@@ -153,6 +154,13 @@ func (k *Keys) Open(purpose, token string, bind []byte) ([]byte, error) {
 		return plain, nil
 	}
 	return nil, notOurs()
+}
+
+// Current reports whether a token was sealed with the root secret that seals now; one that
+// was not does not survive the old secret.
+func (k *Keys) Current(token string) bool {
+	b, err := strict.DecodeString(token)
+	return err == nil && bytes.HasPrefix(b, k.roots[0].id)
 }
 
 func notOurs() error {

@@ -8,9 +8,9 @@
 //     committed. Whatever else happens, sending an event again is harmless, because it counts
 //     once by the fold's rule. Every event has an answer of its own.
 //   - A viewer key is never stored, logged or traced. What is stored is a hash made at the door:
-//     for adults with a key derived from the root secret, for children with a random key per UTC
-//     day of occur_time that is deleted 72 hours after the day began. A new root secret makes
-//     every adult a new viewer.
+//     for adults with one key, sealed in SQL, for children with a random key per UTC day of
+//     occur_time that is deleted 72 hours after the day began. A new root secret seals the
+//     adults' key anew and changes no hash; a start without any secret that opens it fails.
 //   - An audience that is not said is KIDS, and a caller whose token says KIDS can say nothing
 //     else. Children do not rate.
 //   - A full queue refuses at once (OVERLOADED, with a time to come back); while the database is

@@ -43,18 +43,23 @@ type Service struct {
 	now     func() time.Time
 }
 
-// New makes the service.
-func New(l *ledger.Ledger, db *sqldb.DB, sh *shelf.Shelf, keys *auth.Keys) *Service {
+// New makes the service. It asks the database for the key that viewers are hashed with, and
+// fails where none of the root secrets opens that.
+func New(ctx context.Context, l *ledger.Ledger, db *sqldb.DB, sh *shelf.Shelf, keys *auth.Keys) (*Service, error) {
 	now := db.Clock().Now
+	v, err := newViewers(ctx, db, keys, now)
+	if err != nil {
+		return nil, err
+	}
 	m := newMetrics()
 	s := &Service{
 		ledger: l, db: db, shelf: sh, metrics: m, now: now,
-		viewers: newViewers(db, keys, now),
+		viewers: v,
 		queue:   newQueue(l, m),
 		secret:  keys.Derive("signals requests", 32),
 	}
 	m.watch(s.queue.depth)
-	return s
+	return s, nil
 }
 
 // Run writes events to the ledger and deletes what has lived long enough, until ctx ends;

@@ -75,8 +75,14 @@ func testShelf(t testing.TB) *shelf.Shelf {
 
 // start runs a replica over a database until the test ends.
 func start(t testing.TB, db *sqldb.DB) *replica {
+	return startWith(t, db, testKeys(t))
+}
+
+func startWith(t testing.TB, db *sqldb.DB, keys *auth.Keys) *replica {
 	l := ledger.New(db)
-	r := &replica{Service: New(l, db, testShelf(t), testKeys(t)), db: db, ledger: l}
+	service, err := New(context.Background(), l, db, testShelf(t), keys)
+	require.NoError(t, err)
+	r := &replica{Service: service, db: db, ledger: l}
 	r.run(t)
 	return r
 }

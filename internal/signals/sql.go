@@ -7,9 +7,54 @@ import (
 	"errors"
 	"time"
 
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/ledger"
 	"github.com/aitheater/theater/internal/sqldb"
 )
+
+// sealedFor is the purpose of the adults' key under the root secret.
+const sealedFor = "signals adults"
+
+// adultKey gives the key of all adults. Whoever asks first stores the one derived from its
+// root secret, which is what services without this table hash with; from then on the key
+// stays whatever becomes of the root secret. It is sealed, and sealed again when another root
+// secret seals.
+func adultKey(ctx context.Context, db *sqldb.DB, keys *auth.Keys) (key []byte, err error) {
+	err = db.Write(ctx, func(tx *sqldb.Tx) error {
+		first := keys.Seal(sealedFor, keys.Derive("signals viewer", 32), nil)
+		if _, err := tx.Exec(`INSERT INTO signals_keys (name, sealed) VALUES ('adults', $1) ON CONFLICT (name) DO NOTHING`, first); err != nil {
+			return err
+		}
+		var sealed string
+		if err := tx.QueryRow(`SELECT sealed FROM signals_keys WHERE name = 'adults'`).Scan(&sealed); err != nil {
+			return err
+		}
+		if key, err = openKey(db, keys, sealed); err != nil || keys.Current(sealed) {
+			return err
+		}
+		_, err := tx.Exec(`UPDATE signals_keys SET sealed = $1 WHERE name = 'adults'`, keys.Seal(sealedFor, key, nil))
+		return err
+	})
+	return key, err
+}
+
+// openKey opens a sealed key with the root secrets, or with the database's own: there is then
+// a file of root secrets since lately.
+func openKey(db *sqldb.DB, keys *auth.Keys, sealed string) ([]byte, error) {
+	key, err := keys.Open(sealedFor, sealed, nil)
+	if err == nil {
+		return key, nil
+	}
+	own, err := auth.NewKeys(db.RootSecret())
+	if err != nil {
+		return nil, err
+	}
+	if key, err = own.Open(sealedFor, sealed, nil); err != nil {
+		return nil, errors.New("the key that viewers are hashed with was sealed with another root secret; " +
+			"without it every adult would count as a new viewer: add that secret to the secret file, as a further line")
+	}
+	return key, nil
+}
 
 // dayKey gives the key of a day's children, making it if it is the first to ask.
 func dayKey(ctx context.Context, db *sqldb.DB, day int32) (key []byte, err error) {

@@ -21,7 +21,7 @@ import (
 var errKeyGone = errors.New("the day's key is gone")
 
 // viewers turns viewer keys into hashes: the first 16 bytes of an HMAC-SHA256. Adults have one
-// key, derived from the root secret. Children have one per UTC day, random, made once for all
+// key, kept in SQL, so that nobody becomes another viewer when the root secret is changed. Children have one per UTC day, random, made once for all
 // replicas, and deleted 72 hours after the day began: after that nobody can tell which child a
 // row of that day is about, nor that two rows of two days are about one.
 type viewers struct {
@@ -33,8 +33,12 @@ type viewers struct {
 	kids map[int32]*hasher
 }
 
-func newViewers(db *sqldb.DB, keys *auth.Keys, now func() time.Time) *viewers {
-	return &viewers{db: db, now: now, adults: newHasher(keys.Derive("signals viewer", 32)), kids: map[int32]*hasher{}}
+func newViewers(ctx context.Context, db *sqldb.DB, keys *auth.Keys, now func() time.Time) (*viewers, error) {
+	key, err := adultKey(ctx, db, keys)
+	if err != nil {
+		return nil, err
+	}
+	return &viewers{db: db, now: now, adults: newHasher(key), kids: map[int32]*hasher{}}, nil
 }
 
 // hash gives the viewer of an admitted event; errKeyGone when its day's key died meanwhile.
