@@ -137,5 +137,5 @@ func (b *bench) asked(ctx context.Context) (float64, error) {
 			return strconv.ParseFloat(count, 64)
 		}
 	}
-	return 0, errors.New("Redis does not count its commands")
+	return 0, errors.New("no count of commands in what Redis says of itself")
 }

@@ -71,11 +71,13 @@ func (s *server) serveUsage() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // ends with the process
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		_ = json.NewEncoder(w).Encode(usage{CPU: used(), Mallocs: m.Mallocs, Facts: s.facts}) // a reader that is gone needs no answer
-	}))
+	go func() {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // ends with the process
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			_ = json.NewEncoder(w).Encode(usage{CPU: used(), Mallocs: m.Mallocs, Facts: s.facts}) // a reader that is gone needs no answer
+		}))
+	}()
 	return l.Addr().String(), nil
 }
 
@@ -269,7 +271,7 @@ func (s *server) usual(ctx context.Context) error {
 		if err := decode(request); err != nil {
 			return nil, err
 		}
-		names, err := client.ZRevRange(ctx, "hot:"+request.GetViewer().GetMarket(), 0, int64(request.GetPageSize()-1)).Result()
+		names, err := client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: "hot:" + request.GetViewer().GetMarket(), Stop: request.GetPageSize() - 1, Rev: true}).Result()
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -124,7 +125,7 @@ func runExportFilms(ctx context.Context, std console, c *config, _ []string) err
 		err = write(res.GetFilm())
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	case status.Code(err) == codes.Unimplemented:
 		return exportPages(ctx, client, c, write)

@@ -26,7 +26,7 @@ func load[T proto.Message, Req, Res any](ctx context.Context, std console, c *co
 	if err != nil {
 		return err
 	}
-	defer closeFile()
+	defer func() { _ = closeFile() }() // it was only read
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := make(chan []line[T], 1)

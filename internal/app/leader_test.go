@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -76,7 +77,7 @@ func (m *members) leader(after int64, what string) (name string, epoch int64) {
 	took := eventually(m.t, time.Minute, "a leader after "+what, func() bool {
 		err := m.db.QueryRow(m.t.Context(), `SELECT replica, epoch FROM chronicle WHERE epoch > $1
 			GROUP BY replica, epoch HAVING COUNT(DISTINCT tab) = 3 ORDER BY epoch DESC LIMIT 1`, after).Scan(&name, &epoch)
-		if err != pgx.ErrNoRows {
+		if !errors.Is(err, pgx.ErrNoRows) {
 			require.NoError(m.t, err)
 		}
 		return err == nil

@@ -82,7 +82,7 @@ func checkURL(s string) error {
 	}
 	ip := net.ParseIP(u.Hostname())
 	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && local) {
+	if u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !local) {
 		return fmt.Errorf("%q is no https URL", s)
 	}
 	return nil

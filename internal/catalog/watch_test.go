@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -178,7 +179,7 @@ func TestExportFilmsThenWatch(t *testing.T) {
 			require.NoError(t, err)
 			for {
 				m, err := stream.Recv()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					return films, token
 				}
 				require.NoError(t, err)

@@ -86,7 +86,7 @@ func (s *Service) checkRelease(path string, r *pb.Release, snap *shelf.Snapshot)
 
 func nameRule(prefix, name string) string {
 	if err := resource.CheckName("", prefix, name); err != nil {
-		return err.(*fault.Error).Fields[0].Rule
+		return fault.As(err).Fields[0].Rule
 	}
 	return ""
 }

@@ -191,7 +191,7 @@ func TestP14RapidReset(t *testing.T) {
 		}
 	}
 	works(t, h)
-	_ = c.Conn.Close()
+	_ = c.Close()
 	goroutinesSettle(t, before)
 }
 
@@ -247,7 +247,7 @@ func TestP14SlowReadersHoldNothing(t *testing.T) {
 	}
 	works(t, h)
 	assert.Eventually(t, func() bool { return edge.Inflight(h.server) == 0 }, 10*time.Second, 10*time.Millisecond, "a handler waits for a reader")
-	_ = c.Conn.Close()
+	_ = c.Close()
 	goroutinesSettle(t, before)
 }
 
@@ -268,7 +268,7 @@ func TestP14SilentCallsHoldNobodyUp(t *testing.T) {
 	works(t, h)
 	assert.Eventually(t, func() bool { return edge.Waiting(h.server) <= 1000 }, 20*time.Second, 50*time.Millisecond, "the latest must go")
 	for _, c := range conns {
-		_ = c.Conn.Close()
+		_ = c.Close()
 	}
 	goroutinesSettle(t, before)
 }

@@ -206,12 +206,12 @@ func TestFailOverToAnOlderReplicaIsNoWayBack(t *testing.T) {
 	second := theatertest.RedisClient(standby.URL)
 	defer second.Close()
 	host, port, _ := strings.Cut(primary.Addr, ":")
-	require.NoError(t, second.SlaveOf(t.Context(), host, port).Err())
+	require.NoError(t, second.ReplicaOf(t.Context(), host, port).Err())
 	eventually(t, "the standby has copied", func() bool {
 		n, err := second.DBSize(t.Context()).Result()
 		return err == nil && n == 2
 	})
-	require.NoError(t, second.SlaveOf(t.Context(), "no", "one").Err()) // it lags from here on
+	require.NoError(t, second.ReplicaOf(t.Context(), "no", "one").Err()) // it lags from here on
 	x.publish(leader, chart("hot", "US", "new"))
 	sees(t, replica, "hot", "US", 2)
 

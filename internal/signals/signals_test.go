@@ -3,6 +3,7 @@ package signals
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -166,7 +167,7 @@ func TestRecordEvents_answersEachOneOnItsOwn(t *testing.T) {
 func TestViewersAreTheSameOnAllReplicas(t *testing.T) {
 	theatertest.EachStore(t, func(t *testing.T, url string) {
 		a := start(t, open(t, url))
-		b := a
+		var b *replica
 		if a.db.Postgres() {
 			b = start(t, open(t, url))
 		} else {
@@ -337,7 +338,9 @@ func everything(t testing.TB, db *sqldb.DB) map[string][][]byte {
 			}
 			tables = append(tables, name)
 		}
-		names.Close()
+		if err := errors.Join(names.Err(), names.Close()); err != nil {
+			return err
+		}
 		for _, table := range tables {
 			rows, err := tx.Query(`SELECT * FROM ` + table)
 			if err != nil {
@@ -359,7 +362,9 @@ func everything(t testing.TB, db *sqldb.DB) map[string][][]byte {
 					found[table+"."+columns[i]] = append(found[table+"."+columns[i]], *c.(*[]byte))
 				}
 			}
-			rows.Close()
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				return err
+			}
 		}
 		return nil
 	}))
