@@ -271,7 +271,7 @@ func (s *server) usual(ctx context.Context) error {
 		if err := decode(request); err != nil {
 			return nil, err
 		}
-		names, err := client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: "hot:" + request.GetViewer().GetMarket(), Stop: request.GetPageSize() - 1, Rev: true}).Result()
+		names, err := client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: "hot:" + request.GetViewer().GetMarket(), Start: 0, Stop: request.GetPageSize() - 1, Rev: true}).Result()
 		if err != nil {
 			return nil, err
 		}
