@@ -33,8 +33,9 @@ func feature(id string) *pb.Film {
 	}
 }
 
-// season puts in films a to e, liked 50, 40 … 10 times, and waits for the chart.
-func season(t testing.TB, catalog pb.CatalogServiceClient, signals pb.SignalServiceClient, listing pb.ListingServiceClient) {
+// season puts in films a to e, liked 50, 40 … 10 times, and waits until each server has the
+// chart.
+func season(t testing.TB, catalog pb.CatalogServiceClient, signals pb.SignalServiceClient, servers ...pb.ListingServiceClient) {
 	t.Helper()
 	films, events := &pb.ImportFilmsRequest{Publish: true}, &pb.RecordEventsRequest{}
 	for i, id := range []string{"a", "b", "c", "d", "e"} {
@@ -62,10 +63,12 @@ func season(t testing.TB, catalog pb.CatalogServiceClient, signals pb.SignalServ
 	for _, r := range recorded.GetResults() {
 		require.Equal(t, pb.EventResult_ACCEPTED, r.GetStatus(), r.GetReason())
 	}
-	require.Eventually(t, func() bool {
-		page, err := listing.ListRankedFilms(t.Context(), &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult})
-		return err == nil && len(page.GetFilms()) == 5
-	}, time.Minute, 50*time.Millisecond, "the chart never filled")
+	for _, listing := range servers {
+		require.Eventually(t, func() bool {
+			page, err := listing.ListRankedFilms(t.Context(), &pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: adult})
+			return err == nil && len(page.GetFilms()) == 5
+		}, time.Minute, 50*time.Millisecond, "the chart never filled")
+	}
 }
 
 // schema is ours and all it imports as a FileDescriptorSet, imports first, and what errors

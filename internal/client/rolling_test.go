@@ -157,7 +157,7 @@ func TestP13_TwentyRollingRestartsOfThreeServers(t *testing.T) {
 		servers[i] = house.Start(t, app.Config{Store: store, Redis: redis, GRPCAddr: theatertest.FreeAddr(t)})
 		addrs = append(addrs, resolver.Address{Addr: servers[i].Addrs.GRPC})
 	}
-	season(t, servers[0].Catalog, servers[0].Signals, servers[0].Listing)
+	season(t, servers[0].Catalog, servers[0].Signals, servers[0].Listing, servers[1].Listing, servers[2].Listing)
 	r := manual.NewBuilderWithScheme("theatre")
 	r.InitialState(resolver.State{Addresses: addrs})
 	conn, err := client.Dial("theatre:///", client.Options{}, grpc.WithResolvers(r))
