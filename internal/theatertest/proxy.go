@@ -16,7 +16,8 @@ type Proxy struct {
 	// Addr is where to dial instead of the target.
 	Addr string
 
-	target   string
+	first    string // the server NewProxy was given
+	target   atomic.Pointer[string]
 	listener net.Listener
 	fault    atomic.Pointer[fault]
 
@@ -43,7 +44,8 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), target: target, listener: l, conns: map[net.Conn]struct{}{}}
+	p := &Proxy{Addr: l.Addr().String(), first: target, listener: l, conns: map[net.Conn]struct{}{}}
+	p.target.Store(&target)
 	p.fault.Store(&fault{changed: make(chan struct{})})
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
@@ -55,8 +57,15 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// URL is the server's URL by way of the proxy.
-func (p *Proxy) URL(url string) string { return strings.Replace(url, p.target, p.Addr, 1) }
+// URL is the first server's URL by way of the proxy.
+func (p *Proxy) URL(url string) string { return strings.Replace(url, p.first, p.Addr, 1) }
+
+// Redirect leads new connections to another server (host:port) and breaks those there are, as
+// a fail-over does.
+func (p *Proxy) Redirect(target string) {
+	p.target.Store(&target)
+	p.closeAll(true)
+}
 
 // Heal makes the line good again.
 func (p *Proxy) Heal() { p.set(fault{}) }
@@ -132,7 +141,7 @@ func (p *Proxy) serve(client net.Conn) {
 	if !p.open() {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.target, 5*time.Second)
+	server, err := net.DialTimeout("tcp", *p.target.Load(), 5*time.Second)
 	if err != nil {
 		return
 	}
