@@ -307,6 +307,7 @@ func (s *state) readWaiting(r *segmentReader) {
 		copy(e.Viewer[:], r.take(len(e.Viewer)))
 		e.Market, e.Film, e.Value, e.Occur = r.name(), r.name(), r.float(), r.varint()
 		e.Day = ledger.DayOf(e.Occur)
+		r.bad = r.bad || e.Kind <= 0 || int(e.Kind) >= nKinds
 		s.waiting = append(s.waiting, e)
 	}
 }
