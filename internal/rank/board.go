@@ -22,6 +22,10 @@ type board struct {
 	masks []uint64
 	named []string // the markets availabilities name
 	made  map[listKey]made
+	// short are lists of the world's that do not suit a market, offers how many films markets
+	// have: see share.
+	short  map[listKey]bool
+	offers map[string]views
 
 	pick picker
 }
@@ -46,7 +50,7 @@ type made struct {
 }
 
 func newBoard() *board {
-	return &board{revision: -1, genres: map[string]uint16{}, made: map[listKey]made{}}
+	return &board{revision: -1, genres: map[string]uint16{}, made: map[listKey]made{}, short: map[listKey]bool{}}
 }
 
 // lists gives all lists there shall be: of every chart in force, for each market with
@@ -59,26 +63,28 @@ func (b *board) lists(charts []*pb.Chart, s *state, snap *shelf.Snapshot, win wi
 	var out []*generations.List
 	seen := map[listKey]bool{}
 	for _, name := range b.markets(s) {
-		id, known := s.marketID[name]
-		var m *market
-		if known && s.markets[id].has() {
+		m := s.markets[0]
+		if id, known := s.marketID[name]; known && s.markets[id].has() {
 			m = s.markets[id]
 		}
-		isNamed := slices.Contains(b.named, name)
 		b.pick.enter(b.sharing(s, name))
 		for _, c := range charts {
-			if name != generations.World && (c.Kind == pb.Chart_NEW && !isNamed || c.Kind != pb.Chart_NEW && m == nil) {
+			key := listKey{c.Name, name}
+			if !b.wanted(c, key, m == s.markets[0]) {
 				continue
 			}
-			key := listKey{c.Name, name}
 			seen[key] = true
 			old := b.made[key].list
 			if old == nil {
 				old = before(c.Name, name)
 			}
-			moved := m != nil && m.changed && c.Kind != pb.Chart_NEW
+			moved := m.changed && c.Kind != pb.Chart_NEW
 			if all || moved || b.made[key].list == nil || old.ChartRevisionID != c.RevisionId {
-				b.made[key] = made{b.list(c, s, m, name, win, old), s.watermark}
+				l := b.list(c, s, m, name, win, old)
+				if name == generations.World && c.Kind != pb.Chart_NEW {
+					l = b.share(c, s, l, win, old)
+				}
+				b.made[key] = made{l, s.watermark}
 			}
 			out = append(out, b.made[key].list)
 		}
@@ -94,7 +100,20 @@ func (b *board) lists(charts []*pb.Chart, s *state, snap *shelf.Snapshot, win wi
 	return out
 }
 
-// markets are all that have a list of their own, the world first.
+// wanted reports whether there is such a list: the world's, NEW for each market that an
+// availability names, and for markets with events of their own, or whom the world's list does not
+// suit (see share), the others too.
+func (b *board) wanted(c *pb.Chart, key listKey, ofWorld bool) bool {
+	switch {
+	case key.market == generations.World:
+		return true
+	case c.Kind == pb.Chart_NEW:
+		return slices.Contains(b.named, key.market)
+	}
+	return !ofWorld || b.short[key]
+}
+
+// markets are all that may have a list of their own, the world first.
 func (b *board) markets(s *state) []string {
 	names := slices.Clone(b.named)
 	for _, m := range s.markets[1:] {
@@ -141,7 +160,7 @@ func (b *board) learn(s *state, snap *shelf.Snapshot) {
 		return
 	}
 	b.revision = snap.Revision()
-	b.named = snap.Markets()
+	b.named, b.offers = snap.Markets(), map[string]views{}
 	for slot := range snap.Slots() {
 		e := snap.At(slot)
 		for int(slot) >= len(b.filmOf) {
@@ -205,11 +224,8 @@ func (b *board) sortNames(films []string) {
 	}
 }
 
-// list makes one list. m is nil where the market has no events.
+// list makes one list, for the market that was entered, of m's numbers.
 func (b *board) list(c *pb.Chart, s *state, m *market, name string, win windows, old *generations.List) *generations.List {
-	if name == generations.World {
-		m = s.markets[0]
-	}
 	b.pick.candidates = b.pick.candidates[:0]
 	scale := b.candidates(c, s, m, name, win)
 	l := &generations.List{Chart: c.Name, Market: name, ChartRevisionID: c.RevisionId, ComputeTime: time.UnixMicro(s.at).UTC(), HalfLife: scoreHalfLife(c)}

@@ -31,13 +31,11 @@ type picker struct {
 	snap  *shelf.Snapshot
 	now   time.Time
 
-	// adults and children look at the market's list; each child's row has a viewer for each
-	// market that shares the list.
-	adults   []*shelf.Viewer
-	children [len(bands)][]*shelf.Viewer
-	verdicts []uint8 // by film: see look
+	audience *audience // of the market's list
+	verdicts []uint8   // by film: see look
 
 	candidates []candidate
+	taken      []uint32 // the films of the last list's entries
 	keys, swap []sortKey
 	far        bool // some score is too far from the best for its key to tell
 }
@@ -52,16 +50,25 @@ func (p *picker) enter(markets []string) {
 		p.verdicts = make([]uint8, len(p.films))
 	}
 	clear(p.verdicts)
-	p.adults = p.adults[:0]
-	for i := range p.children {
-		p.children[i] = p.children[i][:0]
-	}
+	p.audience = newAudience(markets)
+}
+
+// audience is who looks at a list: an adult and a child of each band in each market that shares
+// it.
+type audience struct {
+	adults   []*shelf.Viewer
+	children [len(bands)][]*shelf.Viewer
+}
+
+func newAudience(markets []string) *audience {
+	a := &audience{}
 	for _, m := range markets {
-		p.adults = append(p.adults, shelf.NewViewer(&pb.Viewer{Market: m, Audience: pb.Viewer_ADULT}))
+		a.adults = append(a.adults, shelf.NewViewer(&pb.Viewer{Market: m, Audience: pb.Viewer_ADULT}))
 		for i, band := range bands {
-			p.children[i] = append(p.children[i], shelf.NewViewer(&pb.Viewer{Market: m, Audience: pb.Viewer_KIDS, AgeBand: band}))
+			a.children[i] = append(a.children[i], shelf.NewViewer(&pb.Viewer{Market: m, Audience: pb.Viewer_KIDS, AgeBand: band}))
 		}
 	}
+	return a
 }
 
 const (
@@ -72,21 +79,28 @@ const (
 
 // look asks the gate about a film, once for all lists of a market.
 func (p *picker) look(film uint32) uint8 {
-	if v := p.verdicts[film]; v != 0 {
-		return v
+	v := p.verdicts[film]
+	if v == 0 {
+		v = p.judge(p.audience, film)
+		p.verdicts[film] = v
 	}
+	return v
+}
+
+// judge asks the gate whether an audience may see a film: any of its adults, and children from
+// which band on.
+func (p *picker) judge(a *audience, film uint32) uint8 {
 	f, v := &p.board.facts[film], uint8(looked)
-	if p.pass(p.adults, f.entry) {
+	if p.pass(a.adults, f.entry) {
 		v |= visible
 	}
-	if v&visible != 0 && f.child && p.pass(p.children[len(bands)-1], f.entry) {
+	if v&visible != 0 && f.child && p.pass(a.children[len(bands)-1], f.entry) {
 		youngest := len(bands) - 1
-		for youngest > 0 && p.pass(p.children[youngest-1], f.entry) {
+		for youngest > 0 && p.pass(a.children[youngest-1], f.entry) {
 			youngest--
 		}
 		v |= uint8(youngest + 1)
 	}
-	p.verdicts[film] = v
 	return v
 }
 
@@ -187,6 +201,7 @@ func (q *quota) dry(g uint16) {
 // take sorts the candidates and gives the list's entries, and how many of them an unfiltered
 // list may show. Scores are multiplied by scale.
 func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
+	p.taken = p.taken[:0]
 	l := &picked{picker: p, quota: newQuota(len(p.board.genres)), scale: scale}
 	p.gather()
 	best := p.cut()
@@ -245,6 +260,7 @@ func (l *picked) walk(keys []sortKey) bool {
 		}
 		e.Score = l.final(keys[i].candidate, l.scale)
 		l.entries = append(l.entries, e)
+		l.taken = append(l.taken, film)
 		if inHead {
 			l.shown = len(l.entries)
 		}
