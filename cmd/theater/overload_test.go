@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,20 +61,25 @@ func TestP12_OverloadOfTheWholeService(t *testing.T) {
 	t.Fatal(report)
 }
 
-// metric gives the sum of a metric's series.
-func metric(t testing.TB, p *process, name string) (sum float64) {
+// metric gives the sum of a metric's series that have all of some labels; NaN where there is none.
+func metric(t testing.TB, p *process, name string, labels ...string) float64 {
 	t.Helper()
 	resp, err := http.Get("http://" + p.addrs.Metrics + "/metrics")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	series := regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllSubmatch(text, -1)
-	require.NotEmpty(t, series, name)
-	for _, s := range series {
-		value, err := strconv.ParseFloat(string(s[1]), 64)
+	sum, found := 0.0, false
+	for _, series := range regexp.MustCompile(`(?m)^`+name+`(\{.*\})? (\S+)$`).FindAllStringSubmatch(string(text), -1) {
+		if slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(series[1], l) }) {
+			continue
+		}
+		value, err := strconv.ParseFloat(series[2], 64)
 		require.NoError(t, err)
-		sum += value
+		sum, found = sum+value, true
+	}
+	if !found {
+		return math.NaN()
 	}
 	return sum
 }

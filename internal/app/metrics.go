@@ -7,10 +7,12 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/aitheater/theater/internal/telemetry"
 )
 
 // measure publishes how this replica and what it depends on are doing; the result ends it.
-func (a *App) measure() (func() error, error) {
+func (a *App) measure(tel *telemetry.Telemetry) (func() error, error) {
 	meter := otel.Meter("github.com/aitheater/theater")
 	var errs [6]error
 	gauge := func(i int, name, description string) metric.Int64ObservableGauge {
@@ -27,8 +29,10 @@ func (a *App) measure() (func() error, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	sql := metric.WithAttributeSet(attribute.NewSet(attribute.String("dependency", "sql")))
-	redis := metric.WithAttributeSet(attribute.NewSet(attribute.String("dependency", "redis")))
+	dependency := func(name string) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(attribute.String("dependency", name)))
+	}
+	sql, redis, provider, collector := dependency("sql"), dependency("redis"), dependency("identity_provider"), dependency("collector")
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		status := a.log.Status()
 		o.ObserveInt64(ready, number(a.Ready()))
@@ -36,6 +40,12 @@ func (a *App) measure() (func() error, error) {
 		o.ObserveInt64(head, status.Head)
 		o.ObserveInt64(healthy, number(status.Degraded == ""), sql)
 		o.ObserveInt64(healthy, number(a.gens.Degraded() == ""), redis)
+		if a.provider != nil {
+			o.ObserveInt64(healthy, number(a.provider.Healthy()), provider)
+		}
+		if sent, ok := tel.Collector(); sent {
+			o.ObserveInt64(healthy, number(ok), collector)
+		}
 		leads, waiting := a.rank.Progress()
 		o.ObserveInt64(leading, number(leads))
 		o.ObserveInt64(behind, waiting)

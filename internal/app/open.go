@@ -123,7 +123,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	unmeasure, err := a.measure()
+	unmeasure, err := a.measure(tel)
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,10 @@ func NewOIDC(c OIDCConfig) (*OIDC, error) {
 // Run keeps the provider's keys fresh until ctx ends.
 func (o *OIDC) Run(ctx context.Context) error { return o.keys.run(ctx) }
 
+// Healthy reports whether the provider's keys are known and the last fetch of them succeeded.
+// While it does not, keys known go on for a day.
+func (o *OIDC) Healthy() bool { return o.keys.current() != nil && !o.keys.failing.Load() }
+
 // Authenticate implements Authenticator.
 func (o *OIDC) Authenticate(ctx context.Context, c Credentials) (*Caller, error) {
 	if c.Bearer == "" {

@@ -48,8 +48,9 @@ type providerKeys struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	set atomic.Pointer[keySet]
-	mu  sync.Mutex // one fetch at a time
+	set     atomic.Pointer[keySet]
+	failing atomic.Bool // the last fetch failed
+	mu      sync.Mutex  // one fetch at a time
 	// tried is when the last fetch began; guarded by mu.
 	tried time.Time
 }
@@ -188,8 +189,9 @@ func (p *providerKeys) nudge(ctx context.Context) bool {
 
 // fetch reads the discovery document and the keys; with an error the keys known stay. p.mu
 // is held.
-func (p *providerKeys) fetch(ctx context.Context) error {
+func (p *providerKeys) fetch(ctx context.Context) (err error) {
 	p.tried = p.now()
+	defer func() { p.failing.Store(err != nil) }()
 	var about struct {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`

@@ -44,6 +44,8 @@ type Telemetry struct {
 	Calls *Calls
 
 	shutdowns []func(context.Context) error
+	// spans and records are where traces and logs leave; nil where they do not.
+	spans, records *outlet
 }
 
 // Setup installs the providers. version is the build's. Traces, metrics and logs leave the
@@ -88,7 +90,9 @@ func (t *Telemetry) logs(ctx context.Context, res *resource.Resource) error {
 		if err != nil {
 			return err
 		}
-		provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(exporter)))
+		t.records = newOutlet()
+		batches := sdklog.NewBatchProcessor(logExporter{exporter, t.records})
+		provider := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(batches))
 		t.shutdowns = append(t.shutdowns, provider.Shutdown)
 		handler = slog.NewMultiHandler(handler, otelslog.NewHandler(scope, otelslog.WithLoggerProvider(provider)))
 	}
@@ -105,7 +109,9 @@ func (t *Telemetry) traces(ctx context.Context, res *resource.Resource) error {
 		return err
 	}
 	// The sampler and the batch sizes come from OTEL_TRACES_SAMPLER and OTEL_BSP_*.
-	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(res), sdktrace.WithBatcher(exporter)}
+	t.spans = newOutlet()
+	batches := sdktrace.NewBatchSpanProcessor(spanExporter{exporter, t.spans})
+	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(res), sdktrace.WithSpanProcessor(spanProcessor{batches, t.spans})}
 	t.Calls.ratio = -1
 	if ratio, ok := ratioOfEnv(); ok {
 		t.Calls.ratio = ratio
@@ -146,6 +152,9 @@ func (t *Telemetry) metrics(ctx context.Context, res *resource.Resource) error {
 	provider := sdkmetric.NewMeterProvider(options...)
 	t.shutdowns = append(t.shutdowns, provider.Shutdown)
 	otel.SetMeterProvider(provider)
+	if err := t.observe(); err != nil {
+		return err
+	}
 	return runtime.Start(runtime.WithMeterProvider(provider))
 }
 
