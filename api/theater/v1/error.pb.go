@@ -70,7 +70,8 @@ const (
 	ErrorReason_OVERLOADED ErrorReason = 20
 	// RESOURCE_EXHAUSTED: this client's quota is used up; RetryInfo says when to come back.
 	ErrorReason_QUOTA_EXCEEDED ErrorReason = 21
-	// RESOURCE_EXHAUSTED: the message or header is larger than the server takes.
+	// RESOURCE_EXHAUSTED: the message (8 MiB) or header is larger than the server takes. A unary call over
+	// gRPC gets the code alone, without details: the transport refuses it before it is read.
 	ErrorReason_TOO_LARGE ErrorReason = 22
 	// UNAVAILABLE: the database does not answer; nothing was changed unless the request_id says so.
 	ErrorReason_STORE_UNAVAILABLE ErrorReason = 23
