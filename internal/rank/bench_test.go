@@ -186,3 +186,30 @@ func BenchmarkGeneration(b *testing.B) {
 		b.ReportMetric(float64(len(lists[0].Entries)), "entries")
 	}
 }
+
+// BenchmarkKeys reads the stored keys of a day of 2.5 million events, as a new leader does.
+func BenchmarkKeys(b *testing.B) {
+	s := newState(needs{})
+	c := &crowd{rand.New(rand.NewPCG(1, 2)), time.Now(), 10_000, 26}
+	d := newDayKeys()
+	d.log = newKeyLog()
+	for range 2_500_000 {
+		e := c.event()
+		if e.Kind != pb.Event_RATE {
+			s.seeOn(d, &e)
+		}
+	}
+	before := heap()
+	for b.Loop() {
+		d.log.w.end()
+		r := &keyReader{state: s, day: newDayKeys(), by: renames{}}
+		for _, body := range d.log.bodies {
+			require.NoError(b, r.read(body))
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(heap()-before)/float64(d.size), "B/key")
+		runtime.KeepAlive(r)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*d.size), "ns/key")
+}

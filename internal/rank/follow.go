@@ -85,7 +85,7 @@ func (l *leader) want(ctx context.Context, want needs) {
 	case l.state.needs.cover(want):
 		l.next = nil
 	case l.state.watermark == 0:
-		l.state = newState(want)
+		l.replace(newState(want))
 	case l.next == nil || !l.next.needs.cover(want):
 		slog.InfoContext(ctx, "a chart asks for numbers nobody counted: the ledger is folded from its beginning; its lists stand still meanwhile")
 		l.next = newState(want)
@@ -109,9 +109,13 @@ func (l *leader) refold(ctx context.Context) error {
 	if err := l.repair(ctx, l.next); err != nil {
 		return err
 	}
-	l.state, l.next, l.board, l.stats = l.next, nil, newBoard(), nil
-	l.stored = checkpoint{Last: l.stored.Last} // the next one is written whole
-	l.refreshed = time.Time{}
+	l.replace(l.next)
 	slog.InfoContext(ctx, "every chart in force is counted again", "watermark", l.state.watermark)
 	return nil
+}
+
+// replace puts another state in the present one's place. The next checkpoint is written whole.
+func (l *leader) replace(s *state) {
+	l.state, l.next, l.board, l.stats = s, nil, newBoard(), nil
+	l.stored, l.refreshed = checkpoint{Last: l.stored.Last}, time.Time{}
 }

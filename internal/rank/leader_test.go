@@ -134,3 +134,26 @@ func TestChangedDefinitionHoldsUpNoOtherChart(t *testing.T) {
 		assert.Equal(t, l.state.markets[0].rows[0].counts, fresh.state.markets[0].rows[0].counts)
 	})
 }
+
+// A chart that is made before anything happened is ranked like the others.
+func TestNewChartOnAnEmptyLedger(t *testing.T) {
+	ctx := t.Context()
+	h := open(t, theatertest.SQLite(t), theatertest.Redis(t))
+	h.put(film("a"), film("b"))
+	require.Eventually(t, func() bool { return h.shelf.Current().Film("films/b") != nil }, 10*time.Second, time.Millisecond)
+	l := h.lead()
+	_, err := l.work(ctx)
+	require.NoError(t, err)
+	c, err := h.CreateChart(ctx, &pb.CreateChartRequest{ChartId: "mine", Chart: hotChart(func(c *pb.Chart) { c.HalfLife = durationpb.New(time.Hour) })})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return h.shelf.Current().Revision() >= c.Revision }, 10*time.Second, time.Millisecond)
+	_, err = l.work(ctx)
+	require.NoError(t, err)
+	h.record(event("b", "v", "US", pb.Event_PLAY, 60, time.Now()))
+	_, err = l.work(ctx)
+	require.NoError(t, err)
+	list := h.gens.Latest(c.Name, "US")
+	require.NotNil(t, list)
+	require.Len(t, list.Entries, 1)
+	assert.Equal(t, "films/b", list.Entries[0].Film)
+}
