@@ -300,8 +300,10 @@ func TestKnownKeysLastADayWithoutTheProvider(t *testing.T) {
 	now := time.Now()
 	o.SetNow(func() time.Time { return now })
 	token := sign(t, key, p.good(claims{"exp": now.Add(72 * time.Hour).Unix()}))
+	assert.False(t, o.Healthy(), "nothing is known yet")
 	_, err := o.Authenticate(t.Context(), bearerOf(token))
 	require.NoError(t, err)
+	assert.True(t, o.Healthy())
 	p.down.Store(true)
 	now = now.Add(24*time.Hour - time.Minute)
 	_, err = o.Authenticate(t.Context(), bearerOf(token))
@@ -309,10 +311,12 @@ func TestKnownKeysLastADayWithoutTheProvider(t *testing.T) {
 	now = now.Add(2 * time.Minute)
 	_, err = o.Authenticate(t.Context(), bearerOf(token))
 	assert.ErrorContains(t, err, "keys are not known")
+	assert.False(t, o.Healthy())
 	p.down.Store(false)
 	now = now.Add(time.Minute)
 	_, err = o.Authenticate(t.Context(), bearerOf(token))
 	assert.NoError(t, err, "and it recovers by itself")
+	assert.True(t, o.Healthy())
 }
 
 func TestAVerifiedTokenEndsWithItsExpiry(t *testing.T) {
