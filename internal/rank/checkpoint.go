@@ -24,7 +24,7 @@ const (
 func (s *Service) take(ctx context.Context, config Config, epoch int64) (*leader, error) {
 	ctx, span := telemetry.Start(ctx, "rank.take")
 	defer span.End()
-	l := &leader{Service: s, config: config, epoch: epoch, board: newBoard(), now: s.clock.Now, checkpointed: time.Now()}
+	l := &leader{Service: s, config: config, epoch: epoch, board: newBoard(), batch: 20_000, now: s.clock.Now, checkpointed: time.Now()}
 	err := s.db.Read(ctx, func(tx *sqldb.Tx) error {
 		l.state, l.stored = nil, checkpoint{}
 		c, err := readCheckpoint(tx, func(c *checkpoint, body []byte) error {

@@ -12,9 +12,6 @@ import (
 	"github.com/aitheater/theater/internal/telemetry"
 )
 
-// batch is how many events are folded at a time.
-const batch = 20_000
-
 // catchUp folds the ledger up to where it stood at the beginning.
 func (l *leader) catchUp(ctx context.Context) error {
 	var span trace.Span
@@ -45,7 +42,7 @@ func (l *leader) catchUp(ctx context.Context) error {
 // foldBatch folds the next events into a state.
 func (l *leader) foldBatch(ctx context.Context, s *state, span trace.Span) error {
 	for {
-		b, err := l.ledger.After(ctx, s.watermark, batch)
+		b, err := l.ledger.After(ctx, s.watermark, l.batch)
 		if err != nil {
 			return err
 		}

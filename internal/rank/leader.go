@@ -32,6 +32,7 @@ type leader struct {
 	next   *state
 	stored checkpoint
 	board  *board
+	batch  int                      // how many events are folded at a time
 	now    func() time.Time         // the database's time
 	stats  map[string]*pb.FilmStats // nil until all films' were counted
 

@@ -67,11 +67,13 @@ func TestChangedDefinitionHoldsUpNoOtherChart(t *testing.T) {
 		require.NoError(t, err)
 		now := time.Now()
 		var events []ledger.Event
+		const batch = 100
 		for i := range 3*batch + 1 {
 			events = append(events, event("a", fmt.Sprint(i), "US", pb.Event_PLAY, 60, now.Add(-time.Duration(i)*time.Second)))
 		}
 		h.record(events...)
 		l := h.lead()
+		l.batch = batch
 		work := func() bool {
 			t.Helper()
 			more, err := l.work(ctx)
@@ -101,6 +103,7 @@ func TestChangedDefinitionHoldsUpNoOtherChart(t *testing.T) {
 		for turn, by := range []string{"the same leader", "a new one"} {
 			if turn == 1 {
 				l = h.lead()
+				l.batch = batch
 			}
 			h.record(event("b", by, "US", pb.Event_SHARE, 0, now.Add(-time.Duration(turn)*day)))
 			require.True(t, work())
@@ -129,7 +132,7 @@ func TestChangedDefinitionHoldsUpNoOtherChart(t *testing.T) {
 		require.NoError(t, fresh.follow(ctx))
 		assert.Equal(t, l.state.needs, fresh.state.needs)
 		assert.Equal(t, l.state.markets[0].rows[0].counts, fresh.state.markets[0].rows[0].counts)
-		h.record(events[:10]...) // seen long ago
+		h.record(events[:batch/2]...) // seen long ago
 		require.NoError(t, fresh.follow(ctx))
 		assert.Equal(t, l.state.markets[0].rows[0].counts, fresh.state.markets[0].rows[0].counts)
 	})
