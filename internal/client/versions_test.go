@@ -46,9 +46,9 @@ func git(t testing.TB, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// before gives the commit of the version before this one: the newest release (tag v*), or as
-// long as there is none, the first version that could be restarted without failing a call,
-// which is when the test of that was added.
+// before gives the commit of the version before this one: the newest release (tag v*) that is
+// not this very commit, or as long as there is none, the first version that could be
+// restarted without failing a call, which is when the test of that was added.
 func before(t testing.TB) string {
 	t.Helper()
 	if git(t, "rev-parse", "--is-shallow-repository") == "true" {
@@ -58,7 +58,7 @@ func before(t testing.TB) string {
 			t.Logf("THE HISTORY IS CUT OFF, AND THE VERSION BEFORE UNKNOWN: %s", out)
 		}
 	}
-	tag, err := exec.Command("git", "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD").Output()
+	tag, err := exec.Command("git", "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^").Output()
 	if err == nil {
 		return git(t, "rev-parse", strings.TrimSpace(string(tag))+"^{commit}")
 	}

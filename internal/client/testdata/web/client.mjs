@@ -49,7 +49,8 @@ async function conversation(registry, transport, used) {
   expect("ranks", ranks, [1, 2, 3, 4, 5])
 
   let revision
-  await listing.getHome({ viewer }, { onHeader: h => revision ??= h.get("theater-revision"), onTrailer: t => revision ??= t.get("theater-revision") })
+  const headers = { authorization: "Bearer as-if", traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00" }
+  await listing.getHome({ viewer }, { headers, onHeader: h => revision ??= h.get("theater-revision"), onTrailer: t => revision ??= t.get("theater-revision") })
   expect("a revision", /^[1-9][0-9]*$/.test(revision), true)
 
   const broken = await failure(listing.listRankedFilms({ chart: "charts/hot" }))
