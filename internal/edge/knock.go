@@ -19,10 +19,10 @@ const (
 	// sixth of it. refusalsAhead is how far ahead of that rate they may be.
 	refusalsPerProcessor = 10_000
 	refusalsAhead        = 5 * time.Millisecond
-	// Where there is no time for a refusal, its connection is not read for pause, mostPauses
-	// times at the most.
-	pause      = time.Millisecond
-	mostPauses = 10
+	// Where there is no time for a refusal, its connection is not read for pause, then twice
+	// as long, and so on, pauses times at the most: 15 ms, as refusals are due within 20.
+	pause  = time.Millisecond
+	pauses = 4
 )
 
 // refusals are what refused calls are told, made once: each has another delay, so that
@@ -38,14 +38,14 @@ var refusals = func() (all [64]*status.Status) {
 // is refused at once, as long as that is cheap. To refuse a page costs a third of serving it:
 // a client that sends faster than we can refuse is held up by its own connection instead.
 func (d *door) knock(m *method) (letIn bool) {
-	for range mostPauses {
+	for i := range pauses {
 		if !m.gate.full() && d.shed.knock(m.priority) {
 			return true
 		}
 		if d.shed.refusing.take(time.Now(), time.Second/time.Duration(refusalsPerProcessor*runtime.GOMAXPROCS(0)), refusalsAhead) == 0 {
 			break
 		}
-		time.Sleep(pause)
+		time.Sleep(pause << i)
 	}
 	d.shed.refused[m.priority].Add(1)
 	return false
