@@ -35,6 +35,8 @@ type variant struct {
 	cmd     *exec.Cmd
 	addrs   addrs
 	clients []*client
+	// alive ends with this process, however it ends, and takes the variant with it.
+	alive io.Closer
 	// door and bare are the same process, with and without the door.
 	bare []*client
 }
@@ -62,6 +64,9 @@ func spawn(ctx context.Context, name string, env []string, args ...string) (*var
 	v.cmd.Cancel = func() error { return v.cmd.Process.Signal(os.Interrupt) }
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if v.alive, err = v.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	if err := v.cmd.Start(); err != nil {
