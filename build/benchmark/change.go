@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -43,21 +46,23 @@ func change(ctx context.Context, b *bench, p plan) error {
 	if err != nil {
 		return err
 	}
-	go func() { ended <- sendEvents(busy, ours.clients[0], films) }()
-	go func() { ended <- editFilms(busy, ours.clients[1], films) }()
+	var work done
+	go func() { ended <- work.sendEvents(busy, ours.clients[0], films) }()
+	go func() { ended <- work.editFilms(busy, ours.clients[1], films) }()
 	time.Sleep(2 * time.Second)
+	since := time.Now()
 	type sample struct{ p50, p99, worst, ratio float64 }
 	var samples [2][]sample
 	for range p.rounds {
 		for i, v := range []*variant{empty, ours} {
-			took, err := pace(ctx, native(v.clients, c), rate, 3*p.length)
+			calls, err := pace(ctx, native(v.clients, c), rate, 3*p.length)
 			if err != nil {
 				return err
 			}
-			if len(took) == 0 {
+			if len(calls) == 0 {
 				return errors.New("no call was made")
 			}
-			at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))].Microseconds()) / 1e3 }
+			at := func(q float64) float64 { return float64(calls[int(q*float64(len(calls)-1))].Microseconds()) / 1e3 }
 			s := sample{at(0.5), at(0.99), at(1), 1}
 			if i == 1 {
 				s.ratio = s.p99 / samples[0][len(samples[0])-1].p99
@@ -65,6 +70,7 @@ func change(ctx context.Context, b *bench, p plan) error {
 			samples[i] = append(samples[i], s)
 		}
 	}
+	took := time.Since(since).Seconds()
 	stop()
 	for range cap(ended) {
 		if err := <-ended; err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
@@ -82,6 +88,8 @@ func change(ctx context.Context, b *bench, p plan) error {
 			fmt.Sprintf("%.2f", median(samples[i], func(s sample) float64 { return s.p99 })), fmt.Sprintf("%.2f", ratio),
 			fmt.Sprintf("%.1f", median(samples[i], func(s sample) float64 { return s.worst })), target)
 	}
+	fmt.Fprintf(b.out, "meanwhile %.0f events and %.0f edits a second were taken, %d such calls refused for load\n",
+		float64(work.events.Load())/took, float64(work.films.Load())/took, work.refused.Load())
 	return t.print()
 }
 
@@ -95,6 +103,23 @@ func ranked(ctx context.Context, c *client) (films []string, err error) {
 		films = append(films, f.GetCard().GetName())
 	}
 	return films, err
+}
+
+// done counts what went on meanwhile, and what was refused because of load: bulk is refused
+// before viewers wait, and comes again.
+type done struct{ events, films, refused atomic.Int64 }
+
+// took counts a call, which did n of something.
+func (d *done) took(of *atomic.Int64, n int64, err error) error {
+	switch {
+	case err == nil:
+		of.Add(n)
+	case status.Code(err) == codes.ResourceExhausted:
+		d.refused.Add(1)
+	default:
+		return err
+	}
+	return nil
 }
 
 // beat calls f every so often until ctx ends or f fails.
@@ -113,7 +138,7 @@ func beat(ctx context.Context, every time.Duration, f func() error) error {
 	}
 }
 
-func sendEvents(ctx context.Context, c *client, films []string) error {
+func (d *done) sendEvents(ctx context.Context, c *client, films []string) error {
 	const batch = 100
 	return beat(ctx, time.Second*batch/eventsPerSecond, func() error {
 		request := &pb.RecordEventsRequest{}
@@ -123,15 +148,15 @@ func sendEvents(ctx context.Context, c *client, films []string) error {
 				Kind: pb.Event_PLAY, Value: 60, OccurTime: timestamppb.Now(), Audience: pb.Viewer_ADULT,
 			})
 		}
-		return c.message(ctx, "/theater.v1.SignalService/RecordEvents", request, new(pb.RecordEventsResponse))
+		return d.took(&d.events, batch, c.message(ctx, "/theater.v1.SignalService/RecordEvents", request, new(pb.RecordEventsResponse)))
 	})
 }
 
-func editFilms(ctx context.Context, c *client, films []string) error {
+func (d *done) editFilms(ctx context.Context, c *client, films []string) error {
 	n := 0
 	return beat(ctx, time.Second/filmsPerSecond, func() error {
 		n++
 		request := &pb.UpdateFilmRequest{Film: &pb.Film{Name: films[n%len(films)], Tags: []string{"robots", "take-" + strconv.Itoa(n)}}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"tags"}}}
-		return c.message(ctx, "/theater.v1.CatalogService/UpdateFilm", request, new(pb.Film))
+		return d.took(&d.films, 1, c.message(ctx, "/theater.v1.CatalogService/UpdateFilm", request, new(pb.Film)))
 	})
 }

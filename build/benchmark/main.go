@@ -29,7 +29,7 @@ var parts = []struct {
 	name string
 	run  func(context.Context, *bench, plan) error
 }{
-	{"requests", requests}, {"telemetry", tracing}, {"redis", commands}, {"change", change}, {"growth", growth},
+	{"requests", requests}, {"redis", commands}, {"change", change}, {"telemetry", tracing}, {"growth", growth},
 }
 
 func main() {

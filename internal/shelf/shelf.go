@@ -125,9 +125,24 @@ type loading struct {
 }
 
 // loadBatch is how many films are decoded at once. Their entries lie in one piece of memory,
-// in the order of loading, which is by name: scans then run along it. The price is that a
-// piece, and the old bodies in it, lives until all its films were changed.
+// and their words in another, in the order of loading, which is by name: scans then run along
+// them. The price is that a piece, and the old bodies in it, lives until all its films were
+// changed.
 const loadBatch = 64
+
+// together moves the words of a batch into one piece of memory.
+func together(entries []Entry) {
+	n := 0
+	for i := range entries {
+		n += len(entries[i].words)
+	}
+	all := make([]word, 0, n)
+	for i := range entries {
+		from := len(all)
+		all = append(all, entries[i].words...)
+		entries[i].words = all[from:len(all):len(all)]
+	}
+}
 
 // Load implements changes.Applier. Films are decoded on all cores.
 func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error {
@@ -154,6 +169,7 @@ func (s *Shelf) Load(revision int64, next func() (changes.Resource, bool)) error
 					}
 					*l.into = e
 				}
+				together(entries)
 			}
 		})
 	}
