@@ -192,9 +192,9 @@ func TestP9_WholeServiceWithRedisInTrouble(t *testing.T) {
 		{"flushed", false, func(func()) { require.NoError(t, s.client.FlushAll(ctx).Err()); hold() }},
 		{"full", false, func(func()) { config("maxmemory", "1"); hold(); config("maxmemory", "0") }},
 		{"read-only", false, func(func()) {
-			require.NoError(t, s.client.SlaveOf(ctx, "127.0.0.1", "1").Err())
+			require.NoError(t, s.client.ReplicaOf(ctx, "127.0.0.1", "1").Err())
 			hold()
-			require.NoError(t, s.client.SlaveOf(ctx, "no", "one").Err())
+			require.NoError(t, s.client.ReplicaOf(ctx, "no", "one").Err())
 		}},
 		{"poisoned", false, func(func()) {
 			keys, err := s.client.Keys(ctx, "*").Result()
