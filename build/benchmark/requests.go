@@ -217,36 +217,36 @@ func commands(ctx context.Context, b *bench, p plan) error {
 	if err != nil {
 		return err
 	}
-	const length = 5 * time.Second
 	t := b.table("redis", "requests/s", "Redis commands/s", "target")
-	var idle float64
-	for _, load := range []bool{false, true} {
-		before, err := b.asked(ctx)
-		if err != nil {
-			return err
-		}
-		rate := 0.0
-		if load {
-			f, err := ours.saturate(ctx, native(ours.clients, list[0]), length)
+	// Medians: once a minute all lists are looked at, whoever asks for them.
+	const windows, length = 5, 2 * time.Second
+	samples := map[bool][]figure{}
+	for range windows {
+		for _, loaded := range []bool{false, true} {
+			before, err := b.asked(ctx)
 			if err != nil {
 				return err
 			}
-			rate = f.rate
-		} else {
-			time.Sleep(length)
+			var f figure
+			if loaded {
+				if f, err = ours.saturate(ctx, native(ours.clients, list[0]), length); err != nil {
+					return err
+				}
+			} else {
+				time.Sleep(length)
+			}
+			after, err := b.asked(ctx)
+			if err != nil {
+				return err
+			}
+			f.ratio = (after - before) / length.Seconds()
+			samples[loaded] = append(samples[loaded], f)
 		}
-		after, err := b.asked(ctx)
-		if err != nil {
-			return err
-		}
-		perSecond := (after - before) / length.Seconds()
-		target := ""
-		if load {
-			// Both are counts of a few timers: one beat more or less is no request's doing.
-			target = t.verdict(perSecond, idle+2)
-		}
-		idle = perSecond
-		t.row(fmt.Sprintf("%.0f", rate), fmt.Sprintf("%.1f", perSecond), target)
 	}
+	idle := median(samples[false], func(f figure) float64 { return f.ratio })
+	busy := median(samples[true], func(f figure) float64 { return f.ratio })
+	t.row("0", fmt.Sprintf("%.1f", idle), "")
+	// Both are counts of a few timers: a beat more or less is no request's doing.
+	t.row(fmt.Sprintf("%.0f", median(samples[true], func(f figure) float64 { return f.rate })), fmt.Sprintf("%.1f", busy), t.verdict(busy, idle+2))
 	return t.print()
 }

@@ -161,6 +161,7 @@ func load(ctx context.Context, addr string) error {
 	for range 120 {
 		page, err := pb.NewListingServiceClient(conn).ListRankedFilms(ctx, request)
 		if err == nil && len(page.GetFilms()) == 40 {
+			time.Sleep(5 * time.Second) // the other charts are on their way
 			return nil
 		}
 		time.Sleep(500 * time.Millisecond)
