@@ -96,7 +96,7 @@ func publish(page string, tables []*table) error {
 
 // svg draws the bars, in multiples of the empty handler; the line is where that one stands.
 func (t *table) svg() []byte {
-	const label, width, line = 330, 900, 24
+	const label, width, line = 400, 960, 24
 	most := 1.0
 	for _, b := range t.bars {
 		most = max(most, b.value)
