@@ -37,7 +37,7 @@ type variant struct {
 	clients []*client
 	// alive ends with this process, however it ends, and takes the variant with it.
 	alive io.Closer
-	// door and bare are the same process, with and without the door.
+	// bare are connections to the same process without the door; nil where it has none.
 	bare []*client
 }
 

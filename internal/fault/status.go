@@ -119,39 +119,40 @@ func badRequest(fields []Field, room int) proto.Message {
 	if len(fields) == 0 {
 		return nil
 	}
-	out := &errdetails.BadRequest{}
-	for i, f := range fields {
-		v := &errdetails.BadRequest_FieldViolation{Field: Clean(f.Path), Description: Clean(f.Rule)}
-		if room -= proto.Size(v) + 4; room < 0 {
-			v = &errdetails.BadRequest_FieldViolation{Description: more(len(fields) - i)}
-			out.FieldViolations = append(out.FieldViolations, v)
-			break
-		}
-		out.FieldViolations = append(out.FieldViolations, v)
-	}
-	return out
+	type violation = errdetails.BadRequest_FieldViolation
+	return &errdetails.BadRequest{FieldViolations: fitting(fields, room,
+		func(f Field) *violation { return &violation{Field: Clean(f.Path), Description: Clean(f.Rule)} },
+		func(rest string) *violation { return &violation{Description: rest} })}
 }
 
 func preconditions(violations []Violation, room int) proto.Message {
 	if len(violations) == 0 {
 		return nil
 	}
-	out := &errdetails.PreconditionFailure{}
-	for i, f := range violations {
-		v := &errdetails.PreconditionFailure_Violation{Type: Clean(f.Rule), Subject: Clean(f.Subject), Description: Clean(f.Description)}
-		if room -= proto.Size(v) + 4; room < 0 {
-			v = &errdetails.PreconditionFailure_Violation{Description: more(len(violations) - i)}
-			out.Violations = append(out.Violations, v)
-			break
+	type violation = errdetails.PreconditionFailure_Violation
+	return &errdetails.PreconditionFailure{Violations: fitting(violations, room,
+		func(v Violation) *violation {
+			return &violation{Type: Clean(v.Rule), Subject: Clean(v.Subject), Description: Clean(v.Description)}
+		},
+		func(rest string) *violation { return &violation{Description: rest} })}
+}
+
+// fitting makes messages of as many things as there is room for; one more says how many are
+// left out.
+func fitting[T any, M proto.Message](all []T, room int, one func(T) M, rest func(string) M) (list []M) {
+	for i, x := range all {
+		m := one(x)
+		if room -= proto.Size(m) + 4; room < 0 {
+			return append(list, rest(more(len(all)-i)))
 		}
-		out.Violations = append(out.Violations, v)
+		list = append(list, m)
 	}
-	return out
+	return list
 }
 
 func more(n int) string { return "and " + strconv.Itoa(n) + " more" }
 
-// clean makes text fit for a header: valid UTF-8, of bounded length.
+// Clean makes text fit for a header: valid UTF-8, of bounded length.
 func Clean(s string) string {
 	if len(s) > MaxText {
 		s = s[:MaxText] + "…"
