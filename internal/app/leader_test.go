@@ -87,7 +87,8 @@ func (m *members) leader(after int64, what string) (name string, epoch int64) {
 }
 
 // audience sends events until it is stopped: each batch to two replicas at once, again until
-// one of them has accepted it, and now and then an old batch again.
+// one of them has accepted it, and now and then an old batch again. It begins with as many
+// for every film as the charts ask for, so that each chart has all of them.
 type audience struct {
 	*members
 	sent  [][]*pb.Event
@@ -98,6 +99,14 @@ type audience struct {
 func (m *members) audience() *audience {
 	a := &audience{members: m, stops: make(chan struct{})}
 	a.done.Go(func() {
+		for n := range 3 * 5 {
+			events := a.events()
+			for i, e := range events { // likes, ratings, plays
+				e.Kind, e.Value, e.Film = events[n%3].Kind, events[n%3].Value, film(i)
+			}
+			a.send(events)
+			a.sent = append(a.sent, events)
+		}
 		for {
 			select {
 			case <-a.stops:
@@ -120,7 +129,7 @@ func (a *audience) stop() { close(a.stops); a.done.Wait() }
 
 // events are of viewers nobody has heard of before.
 func (a *audience) events() (events []*pb.Event) {
-	for i := range 12 {
+	for i := range films {
 		e := &pb.Event{
 			Film: film(int(math.Sqrt(float64(rand.IntN(films * films))))), ViewerKey: fmt.Sprintf("viewer-%d-%d", len(a.sent), i), Market: "US",
 			OccurTime: timestamppb.New(time.Now().Add(-time.Duration(rand.IntN(3600)) * time.Second)), Audience: pb.Viewer_ADULT,

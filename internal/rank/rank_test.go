@@ -61,6 +61,7 @@ func open(t testing.TB, url, redisURL string) *house {
 	go func() { _ = h.log.Follow(ctx, h.shelf); done <- struct{}{} }()
 	go func() { _ = h.gens.Run(ctx, ready); done <- struct{}{} }()
 	<-ready
+	<-h.log.Loaded() // before that, writes do not wait until they are seen
 	h.Service = New(db, h.log, h.shelf, h.gens, h.keys)
 	t.Cleanup(func() {
 		cancel()
