@@ -117,7 +117,7 @@ func TestP4_CutOffReplicaRefusesViewers(t *testing.T) {
 	proxy.BlackHole()
 	_, err = a.Catalog.TakeDownFilm(t.Context(), &pb.TakeDownFilmRequest{Name: "films/a", Reason: "test"})
 	require.NoError(t, err)
-	took := eventually(t, 9*time.Second, "the cut-off replica refuses", func() bool {
+	took := eventually(t, 20*time.Second, "the cut-off replica refuses", func() bool {
 		_, err := looks(b, "films/b")
 		return status.Code(err) == codes.Unavailable
 	})
@@ -125,7 +125,7 @@ func TestP4_CutOffReplicaRefusesViewers(t *testing.T) {
 	_, err = looks(a, "films/b")
 	require.NoError(t, err)
 	proxy.Heal()
-	eventually(t, 5*time.Second, "it serves again", func() bool { _, err := looks(b, "films/b"); return err == nil })
+	eventually(t, 20*time.Second, "it serves again", func() bool { _, err := looks(b, "films/b"); return err == nil })
 	where, err := shows(t.Context(), b, "films/a", adult)
 	require.NoError(t, err)
 	require.Empty(t, where)

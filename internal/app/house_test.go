@@ -10,7 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -52,7 +54,17 @@ func load(t testing.TB, h *house.House, films ...*pb.Film) {
 	require.NoError(t, importAll(t.Context(), h, films))
 }
 
+// importAll imports films, and again where the database was too busy to answer.
 func importAll(ctx context.Context, h *house.House, films []*pb.Film) error {
+	for tries := 1; ; tries++ {
+		if err := importOnce(ctx, h, films); status.Code(err) != codes.Unavailable || tries == 5 {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+func importOnce(ctx context.Context, h *house.House, films []*pb.Film) error {
 	stream, err := h.Catalog.ImportFilms(ctx)
 	if err != nil {
 		return err

@@ -376,13 +376,19 @@ func TestP5_HiddenAndAbsentAreByteIdentical(t *testing.T) {
 	stage(t, h, all)
 	const title = pb.ListingService_GetTitle_FullMethodName
 	for _, v := range viewers() {
-		absent := ask(t.Context(), h.Conn, title, &pb.GetTitleRequest{Name: "films/never-was", Viewer: v})
-		require.Error(t, absent.err)
 		for _, c := range all {
 			if c.seen(v) {
 				continue
 			}
-			hidden := ask(t.Context(), h.Conn, title, &pb.GetTitleRequest{Name: c.film.GetName(), Viewer: v})
+			var absent, hidden reply
+			for range 20 { // whether Redis answers may change between two calls
+				absent = ask(t.Context(), h.Conn, title, &pb.GetTitleRequest{Name: "films/never-was", Viewer: v})
+				hidden = ask(t.Context(), h.Conn, title, &pb.GetTitleRequest{Name: c.film.GetName(), Viewer: v})
+				if slices.Equal(absent.trailer.Get("theater-degraded"), hidden.trailer.Get("theater-degraded")) {
+					break
+				}
+			}
+			require.Error(t, absent.err)
 			require.Error(t, hidden.err, c.id)
 			require.True(t, proto.Equal(status.Convert(absent.err).Proto(), status.Convert(hidden.err).Proto()), "%s: %v", c.id, hidden.err)
 			for _, key := range []string{"theater-revision", "theater-degraded"} {

@@ -31,7 +31,7 @@ func BenchmarkDays(b *testing.B) {
 			}
 			began, total := time.Now(), 0
 			for b.Loop() {
-				require.NoError(b, l.Days(b.Context(), 20000, 20000, rows, func(*ledger.Event) error { total++; return nil }))
+				require.NoError(b, l.Days(b.Context(), 20000, 20000, rows, "", func(*ledger.Event) error { total++; return nil }))
 			}
 			b.ReportMetric(float64(time.Since(began).Nanoseconds())/float64(total), "ns/row")
 		})

@@ -110,25 +110,18 @@ func (l *Ledger) Span(ctx context.Context) (first, last int32, err error) {
 	return first, last, err
 }
 
-// Days streams the events of the days from..to (both inclusive) that stand at or below
-// through, day by day (days without events cost nothing), each in sequence. The event is
-// reused between calls of fn; an error of fn ends the stream. Everything is read in one
-// snapshot, and nothing is handed over twice.
-func (l *Ledger) Days(ctx context.Context, from, to int32, through int64, fn func(*Event) error) error {
+// Days streams a market's events ("" = all markets) of the days from..to (both inclusive) that
+// stand at or below through, day by day (days without events cost nothing), each in sequence.
+// The event is reused between calls of fn; an error of fn ends the stream. Everything is read
+// in one snapshot, and nothing is handed over twice.
+func (l *Ledger) Days(ctx context.Context, from, to int32, through int64, market string, fn func(*Event) error) error {
 	begun := false
 	return l.db.Read(ctx, func(tx *sqldb.Tx) error {
 		if begun {
 			return errBegun
 		}
 		begun = true
-		for day, found, err := nextDay(tx, from); ; day, found, err = nextDay(tx, day+1) {
-			if err != nil || !found || day > to {
-				return err
-			}
-			if err := eachOfDay(tx, day, through, fn); err != nil {
-				return err
-			}
-		}
+		return eachOfDays(tx, from, to, through, market, fn)
 	})
 }
 

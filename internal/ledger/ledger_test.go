@@ -84,8 +84,9 @@ func TestWhatIsAppendedIsReadInOrder(t *testing.T) {
 			require.NoError(t, read(func(e *ledger.Event) error { seqs = append(seqs, e.Seq); return nil }))
 			return seqs
 		}
-		assert.Equal(t, []int64{1, 3, 2, 4}, seqs(func(fn func(*ledger.Event) error) error { return l.Days(ctx, 20000, 20001, 4, fn) }))
-		assert.Equal(t, []int64{2}, seqs(func(fn func(*ledger.Event) error) error { return l.Days(ctx, 20001, 20001, 3, fn) }))
+		assert.Equal(t, []int64{1, 3, 2, 4}, seqs(func(fn func(*ledger.Event) error) error { return l.Days(ctx, 20000, 20001, 4, "", fn) }))
+		assert.Equal(t, []int64{1, 3, 4}, seqs(func(fn func(*ledger.Event) error) error { return l.Days(ctx, 20000, 20001, 4, "US", fn) }))
+		assert.Equal(t, []int64{2}, seqs(func(fn func(*ledger.Event) error) error { return l.Days(ctx, 20001, 20001, 3, "", fn) }))
 		assert.Equal(t, []int64{1, 2, 3}, seqs(func(fn func(*ledger.Event) error) error { return l.All(ctx, "", 3, fn) }))
 		assert.Equal(t, []int64{1, 3, 4}, seqs(func(fn func(*ledger.Event) error) error { return l.All(ctx, "US", 4, fn) }))
 

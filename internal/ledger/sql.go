@@ -113,13 +113,6 @@ func readTraces(tx *sqldb.Tx, after, through int64) ([]string, error) {
 	return traces, rows.Err()
 }
 
-// nextDay gives the first day from from on that has events.
-func nextDay(tx *sqldb.Tx, from int32) (day int32, found bool, err error) {
-	var next sql.NullInt64
-	err = tx.QueryRow(`SELECT MIN(day) FROM ledger_events WHERE day >= $1`, int64(from)).Scan(&next)
-	return int32(next.Int64), next.Valid, err
-}
-
 // dayBefore gives the last day up to from that has events.
 func dayBefore(tx *sqldb.Tx, from int32) (day int32, found bool, err error) {
 	var last sql.NullInt64
@@ -141,8 +134,13 @@ func readSpan(tx *sqldb.Tx) (first, last int32, err error) {
 	return int32(low.Int64), int32(high.Int64), nil
 }
 
-func eachOfDay(tx *sqldb.Tx, day int32, through int64, fn func(*Event) error) error {
-	rows, err := tx.Query(`SELECT `+columns+` FROM ledger_events WHERE day = $1 AND seq <= $2 ORDER BY seq`, int64(day), through)
+// eachOfDays asks once for all days: twenty years of them are seven thousand questions otherwise.
+func eachOfDays(tx *sqldb.Tx, from, to int32, through int64, market string, fn func(*Event) error) error {
+	query, args := `SELECT `+columns+` FROM ledger_events WHERE day >= $1 AND day <= $2 AND seq <= $3`, []any{int64(from), int64(to), through}
+	if market != "" {
+		query, args = query+` AND market = $4`, append(args, market)
+	}
+	rows, err := tx.Query(query+` ORDER BY day, seq`, args...)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func eachCounted(ctx context.Context, log *ledger.Ledger, market string, at, thr
 		clear(p.at)
 		p.events = p.events[:0]
 	}
-	err = log.Days(ctx, first, min(last, ledger.DayOf(at)), through, func(e *ledger.Event) error {
+	err = log.Days(ctx, first, min(last, ledger.DayOf(at)), through, market, func(e *ledger.Event) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -48,7 +48,6 @@ func eachCounted(ctx context.Context, log *ledger.Ledger, market string, at, thr
 			day = e.Day
 		}
 		switch {
-		case market != "" && e.Market != market:
 		case e.Kind <= 0 || int(e.Kind) >= nKinds: // of a later version
 		case e.Kind != pb.Event_RATE:
 			today.put(e, longer(e))

@@ -166,7 +166,7 @@ func (l *leader) readDay(ctx context.Context, s *state, d *dayKeys, day int32) e
 	if s.watermark == 0 {
 		return nil
 	}
-	return l.ledger.Days(ctx, day, day, s.watermark, func(e *ledger.Event) error {
+	return l.ledger.Days(ctx, day, day, s.watermark, "", func(e *ledger.Event) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
