@@ -190,10 +190,10 @@ func TestP9_WholeServiceWithRedisInTrouble(t *testing.T) {
 		{"silent", true, func(seen func()) { s.toRedis.BlackHole(); seen(); s.toRedis.Heal() }},
 		{"resetting", false, func(func()) { s.toRedis.Reset(); hold(); s.toRedis.Reset() }},
 		{"flushed", false, func(func()) { require.NoError(t, s.client.FlushAll(ctx).Err()); hold() }},
-		{"full", false, func(func()) { config("maxmemory", "1"); hold(); config("maxmemory", "0") }},
-		{"read-only", false, func(func()) {
+		{"full", true, func(seen func()) { config("maxmemory", "1"); seen(); config("maxmemory", "0") }},
+		{"read-only", true, func(seen func()) {
 			require.NoError(t, s.client.ReplicaOf(ctx, "127.0.0.1", "1").Err())
-			hold()
+			seen()
 			require.NoError(t, s.client.ReplicaOf(ctx, "no", "one").Err())
 		}},
 		{"poisoned", false, func(func()) {
@@ -240,7 +240,7 @@ func TestP10_WholeServiceWithSQLInTrouble(t *testing.T) {
 	}
 	for _, fault := range []struct {
 		name       string
-		away       bool // not only for writes
+		seen       bool // answers say that they are degraded
 		begin, end func()
 	}{
 		{"killed", true, s.sql.Kill, func() { s.sql.Start(t) }},
@@ -249,7 +249,7 @@ func TestP10_WholeServiceWithSQLInTrouble(t *testing.T) {
 		{"slow", true, func() { s.toSQL.Delay(400 * time.Millisecond) }, s.toSQL.Heal},
 		{"cut", true, s.toSQL.Cut, s.toSQL.Heal},
 		{"resetting", false, s.toSQL.Reset, s.toSQL.Reset},
-		{"read-only", false, func() {
+		{"read-only", true, func() {
 			readOnly("on")
 			require.True(t, eventuallyTrue(func() bool { _, err := s.write(); return err != nil }), "the server takes note")
 		}, func() { readOnly("off") }},
@@ -264,7 +264,7 @@ func TestP10_WholeServiceWithSQLInTrouble(t *testing.T) {
 				}
 				slowest = max(slowest, took)
 			}
-			if fault.away {
+			if fault.seen {
 				s.says("sql", true)
 				s.healthy("sql", 0)
 			}

@@ -157,11 +157,14 @@ func (a *App) Ready() bool { return a.loaded.Load() && a.log.Status().Ready }
 
 // Degraded names what answers lack, empty for nothing.
 func (a *App) Degraded() string {
-	sql, lists := a.log.Status().Degraded, a.gens.Degraded()
-	if sql != "" && lists != "" {
-		return sql + "," + lists
+	status, redis := a.log.Status(), a.gens.Degraded()
+	if status.RedisRefuses {
+		redis = "redis"
 	}
-	return sql + lists
+	if status.Degraded != "" && redis != "" {
+		return status.Degraded + "," + redis
+	}
+	return status.Degraded + redis
 }
 
 // openKeys reads the root secrets of a file, one a line, or takes the database's own.

@@ -40,6 +40,8 @@ type state struct {
 	polled time.Time // last answer of the database, process time
 	ahead  time.Time // since when Redis has shown a head beyond ours; zero = it does not
 	cutOff bool
+	// refused says that Redis answered our last beacon with a refusal: full, or read-only.
+	refused bool
 }
 
 // New makes a log over a database. replica is this process's random id.
@@ -139,8 +141,10 @@ type Status struct {
 	// CutOff says that newer state exists which this process cannot read; it must refuse
 	// viewers.
 	CutOff bool
-	// Degraded is empty, or "sql" when the database does not answer.
+	// Degraded is empty, or "sql" when the database does not answer or takes no writes.
 	Degraded string
+	// RedisRefuses says that Redis answers and takes no writes.
+	RedisRefuses bool
 	// Applied is the newest revision shown, Head the newest known.
 	Applied, Head int64
 }
@@ -148,8 +152,8 @@ type Status struct {
 // Status gives the state of now; it never waits.
 func (l *Log) Status() Status {
 	s := l.state.Load()
-	out := Status{Ready: s.loaded && !s.cutOff, CutOff: s.cutOff, Applied: l.applied.Load(), Head: s.head}
-	if s.loaded && (l.db.Down() || time.Since(s.polled) > time.Second) {
+	out := Status{Ready: s.loaded && !s.cutOff, CutOff: s.cutOff, Applied: l.applied.Load(), Head: s.head, RedisRefuses: s.refused}
+	if s.loaded && (l.db.Down() || l.db.ReadOnly() || time.Since(s.polled) > time.Second) {
 		out.Degraded = "sql"
 	}
 	if l.strict && s.loaded && time.Since(s.polled) > time.Second {

@@ -77,8 +77,13 @@ func (l *Log) shine(ctx context.Context) {
 	defer cancel()
 	key := "theater:{" + l.db.StoreID() + "}:head"
 	if time.Since(s.polled) < beaconEvery {
-		if err := l.beacon.Set(ctx, key, s.head, time.Hour).Err(); err != nil {
+		err := l.beacon.Set(ctx, key, s.head, time.Hour).Err()
+		if err != nil {
 			slog.DebugContext(ctx, "the head could not be told through Redis", "error", err)
+		}
+		var reply redis.Error
+		if refused := errors.As(err, &reply); refused != s.refused {
+			l.change(func(s *state) { s.refused = refused })
 		}
 		return
 	}

@@ -47,6 +47,22 @@ func away(err error) bool {
 		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// refusal reports whether err is a database's that answers and takes no writes.
+func refusal(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "25006" || strings.HasPrefix(pg.Code, "58") || pg.Code == "53100" // read-only, trouble with files, disk full
+	}
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		switch lite.Code() & 0xff {
+		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR:
+			return true
+		}
+	}
+	return false
+}
+
 // translate makes the database's inability to work a fault. What is wrong with a statement
 // is a defect of ours and stays as it is; so does what is no error of the database.
 func translate(err error) error {

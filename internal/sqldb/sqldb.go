@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/XSAM/otelsql"
@@ -33,6 +34,7 @@ type DB struct {
 	writers     chan struct{} // a place per transaction that may write at a time, first come first served
 	clock       *Clock
 	health      health
+	readOnly    atomic.Bool
 	closePool   func()   // PostgreSQL
 	lock        *os.File // SQLite
 
@@ -166,6 +168,10 @@ func (d *DB) Clock() *Clock { return d.clock }
 
 // Down reports whether the database does not answer at present.
 func (d *DB) Down() bool { return d.health.isDown() }
+
+// ReadOnly reports whether the database answers and refused the last write: it is read-only, or
+// its disk is full.
+func (d *DB) ReadOnly() bool { return d.readOnly.Load() }
 
 // open makes a pool whose statements are spans of the trace they belong to; loops that poll
 // have no trace and make no spans.

@@ -45,13 +45,17 @@ func (d *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
 		return err
 	}
 	defer func() { <-d.writers }()
-	return d.try(limit, fn, func(ctx context.Context) (*sql.Tx, error) {
+	err := d.try(limit, fn, func(ctx context.Context) (*sql.Tx, error) {
 		if d.Postgres() {
 			return d.write.BeginTx(ctx, nil)
 		}
 		// A context that can end would interrupt SQLite in the middle of a commit.
 		return d.write.BeginTx(context.WithoutCancel(ctx), nil)
 	}, true)
+	if err == nil || refusal(err) {
+		d.readOnly.Store(err != nil)
+	}
+	return err
 }
 
 // queue waits for a place among the writers, while the caller is there and the database is.

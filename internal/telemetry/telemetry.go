@@ -31,8 +31,9 @@ import (
 // scope is the instrumentation scope of all our spans and metrics.
 const scope = "github.com/aitheater/theater"
 
-// shutdownLimit is what a dead collector may cost at the end.
-const shutdownLimit = 2 * time.Second
+// shutdownLimit is what a dead collector may cost at the end: two seconds, less what the rest of
+// an orderly stop takes.
+const shutdownLimit = 1500 * time.Millisecond
 
 // Telemetry is what was set up.
 type Telemetry struct {
