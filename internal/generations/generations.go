@@ -21,6 +21,9 @@ const World = "*"
 const (
 	// MaxEntries is the longest list kept; the rest of a longer one is cut off.
 	MaxEntries = 16_384
+	// Fill is how many films of each genre, content type and children's band a list holds at
+	// least, if there are so many and it does not hold all films.
+	Fill = 200
 	// keepFor is how long a list stays in memory after it was replaced. A token may be as
 	// young as the replacement, and is good for 15 minutes.
 	keepFor = 16 * time.Minute
@@ -57,7 +60,8 @@ type Entry struct {
 	Film  string
 	Score float64
 	// Rank is the dense place among the films an adult could see in the market when the
-	// list was computed, from 1; 0 for the others, which stand in the list all the same.
+	// list was computed, from 1; 0 for the others, which stand in the list all the same. Up to
+	// the last entry that has one, no film is left out that somebody could see.
 	Rank int32
 	// Previous is Rank in the generation before, Peak the best ever; 0 = none.
 	Previous, Peak int32

@@ -55,6 +55,66 @@ func TestAChartIsFilteredOverTheRawList(t *testing.T) {
 	}
 }
 
+// P8: of a chart of more films than its list holds, a filtered list is the chart's up to a place and
+// ends there: no film is missing in the middle, whatever else it was taken in for.
+func TestP8_FilteredListsHaveNoGaps(t *testing.T) {
+	const films, whole = 3000, 300
+	h := newHouse(t)
+	kinds := []pb.Film_ContentType{pb.Film_DRAMA, pb.Film_ANIMATION, pb.Film_FILM}
+	order := h.stock(films, func(i int, f *pb.Film) {
+		f.ContentType = kinds[i*7%11%3]
+		f.Genres = [][]string{{"drama"}, {"family"}, {"drama", "family"}}[i*5%13%3]
+		if i%4 != 0 {
+			adultOnly(f)
+		}
+	})
+	// What a ranker takes in that has room for so many.
+	l, has := list("hot", order[:whole]...), map[any]int{}
+	for i, id := range order {
+		f, lacking := h.films["films/"+id], i < whole
+		causes := []any{f.GetContentType()}
+		for _, g := range f.GetGenres() {
+			causes = append(causes, g)
+		}
+		if f.GetMinorsReview() != nil {
+			causes = append(causes, "child")
+		}
+		for _, c := range causes {
+			lacking = lacking || has[c] < generations.Fill
+		}
+		if !lacking {
+			continue
+		}
+		for _, c := range causes {
+			has[c]++
+		}
+		if i >= whole {
+			l.Entries = append(l.Entries, generations.Entry{Film: "films/" + id, Score: float64(films - i)})
+		}
+	}
+	require.Less(t, len(l.Entries), films*3/4)
+	h.publish(l)
+	for _, v := range []*pb.Viewer{adult, child} {
+		for _, genre := range []string{"", "drama", "family"} {
+			for _, kind := range append([]pb.Film_ContentType{pb.Film_CONTENT_TYPE_UNSPECIFIED}, kinds...) {
+				var want []string
+				for _, id := range order {
+					f := h.films["films/"+id]
+					if (genre == "" || slices.Contains(f.GetGenres(), genre)) && (kind == 0 || f.GetContentType() == kind) && (v == adult || f.GetMinorsReview() != nil) {
+						want = append(want, id)
+					}
+				}
+				got := namesOf(h.chain(&pb.ListRankedFilmsRequest{Chart: "charts/hot", Viewer: v, Genre: genre, ContentType: kind}, always(100), nothing))
+				require.Equal(t, want[:len(got)], got, "%s %s %s", v.GetAudience(), genre, kind)
+				assert.NotEmpty(t, got)
+				if (v == child) != (genre != "") && kind == 0 {
+					assert.GreaterOrEqual(t, len(got), generations.Fill, "%s %s", v.GetAudience(), genre)
+				}
+			}
+		}
+	}
+}
+
 func TestPlacesAndScoresAreForAdultsWithoutFilters(t *testing.T) {
 	h := newHouse(t)
 	h.put(film("a"), film("b"))

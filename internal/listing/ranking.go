@@ -20,6 +20,9 @@ type ranking struct {
 	// unknown says that some film was not on the shelf at the revision.
 	unknown  bool
 	revision int64
+	// whole is up to which raw position no film is left out that somebody could see; behind it
+	// stands what fills genres, content types and children's bands.
+	whole int
 
 	// What is below is for the ranks of titles, which ask where a film stands for an audience.
 
@@ -44,13 +47,16 @@ func (r *rankings) of(l *generations.List, snap *shelf.Snapshot) *ranking {
 			return have
 		}
 	}
-	made := &ranking{slots: make([]uint32, len(l.Entries)), revision: snap.Revision()}
+	made := &ranking{slots: make([]uint32, len(l.Entries)), revision: snap.Revision(), whole: min(l.Head, len(l.Entries))}
 	for i := range l.Entries {
 		slot, ok := snap.Slot(l.Entries[i].Film)
 		if !ok {
 			slot, made.unknown = noSlot, true
 		}
 		made.slots[i] = slot
+		if l.Entries[i].Rank > 0 {
+			made.whole = max(made.whole, i+1)
+		}
 	}
 	made.place = sync.OnceValue(func() map[uint32]int {
 		at := make(map[uint32]int, len(made.slots))
@@ -94,7 +100,9 @@ type walk struct {
 	slots []uint32
 	sieve sieve
 	pos   int // raw position of the next entry to look at
-	end   int
+	// end is where to stop: of a filtered list, where a film may be left out. That is looked up
+	// when whole is reached.
+	end, whole int
 }
 
 // walk begins at a raw position of a list; no list is an empty one.
@@ -105,7 +113,7 @@ func (r *rankings) walk(g *glance, l *generations.List, f sieve, from int) *walk
 	}
 	ranking := r.of(l, g.snap)
 	g.unknown = g.unknown || ranking.unknown
-	w.slots, w.end = ranking.slots, len(ranking.slots)
+	w.slots, w.end, w.whole = ranking.slots, len(ranking.slots), ranking.whole
 	if f.plain(g.viewer) {
 		w.end = min(w.end, l.Head)
 	}
@@ -116,6 +124,12 @@ func (r *rankings) walk(g *glance, l *generations.List, f sieve, from int) *walk
 func (w *walk) next() (pick, bool) {
 	for w.pos < w.end {
 		i := w.pos
+		if w.list != nil && i >= w.whole {
+			w.end, w.whole = min(w.end, w.filled()), len(w.slots)
+			if i >= w.end {
+				break
+			}
+		}
 		w.pos++
 		slot := w.slots[i]
 		if slot == noSlot || w.sieve.skip[slot] || w.sieve.taken[slot] {
@@ -130,6 +144,38 @@ func (w *walk) next() (pick, bool) {
 		}
 	}
 	return pick{}, false
+}
+
+// filled gives the raw position from which on a film that is asked for may be left out of the
+// list: where everything that would have it taken in has its fill. It may come out too small, as
+// films are counted here that the ranker did not (they were hidden, or came into the genre since).
+func (w *walk) filled() int {
+	kids, f := w.g.viewer.Audience != pb.Viewer_ADULT, w.sieve
+	var genre, content, band int
+	for i, slot := range w.slots {
+		lacking := f.genre != "" && genre < generations.Fill ||
+			f.content != pb.Film_CONTENT_TYPE_UNSPECIFIED && content < generations.Fill || kids && band < generations.Fill
+		if !lacking {
+			return i
+		}
+		if slot == noSlot {
+			continue
+		}
+		e := w.g.snap.At(slot)
+		if e == nil {
+			continue
+		}
+		if e.HasGenre(f.genre) {
+			genre++
+		}
+		if e.ContentType == f.content {
+			content++
+		}
+		if kids && e.Cleared(w.g.viewer.Band) {
+			band++
+		}
+	}
+	return len(w.slots)
 }
 
 // entry gives the list's entry at a raw position, nil where there is no list.

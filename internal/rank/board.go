@@ -28,6 +28,8 @@ type board struct {
 	offers map[string]views
 
 	pick picker
+	// inAll is up to how many entries all lists together may have for each to hold every film.
+	inAll int
 }
 
 // fact is what lists ask of a film; the zero value is a film that is not in the catalogue.
@@ -50,7 +52,7 @@ type made struct {
 }
 
 func newBoard() *board {
-	return &board{revision: -1, genres: map[string]uint16{}, made: map[listKey]made{}, short: map[listKey]bool{}}
+	return &board{revision: -1, genres: map[string]uint16{}, made: map[listKey]made{}, short: map[listKey]bool{}, inAll: entriesInAll}
 }
 
 // lists gives all lists there shall be: of every chart in force, for each market with
@@ -60,13 +62,11 @@ func (b *board) lists(charts []*pb.Chart, s *state, snap *shelf.Snapshot, win wi
 	all = all || snap.Revision() != b.revision
 	b.learn(s, snap)
 	b.pick.begin(b, s, snap)
+	b.pick.room = min(generations.MaxEntries, b.inAll/max(b.count(charts, s), 1))
 	var out []*generations.List
 	seen := map[listKey]bool{}
 	for _, name := range b.markets(s) {
-		m := s.markets[0]
-		if id, known := s.marketID[name]; known && s.markets[id].has() {
-			m = s.markets[id]
-		}
+		m := s.numbers(name)
 		b.pick.enter(b.sharing(s, name))
 		for _, c := range charts {
 			key := listKey{c.Name, name}
@@ -98,6 +98,28 @@ func (b *board) lists(charts []*pb.Chart, s *state, snap *shelf.Snapshot, win wi
 		m.changed = false
 	}
 	return out
+}
+
+// count is how many lists there shall be.
+func (b *board) count(charts []*pb.Chart, s *state) (n int) {
+	for _, name := range b.markets(s) {
+		ofWorld := s.numbers(name) == s.markets[0]
+		for _, c := range charts {
+			if b.wanted(c, listKey{c.Name, name}, ofWorld) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// numbers are those a market's lists are made of: its own, or the world's where nobody did
+// anything there.
+func (s *state) numbers(name string) *market {
+	if id, known := s.marketID[name]; known && s.markets[id].has() {
+		return s.markets[id]
+	}
+	return s.markets[0]
 }
 
 // wanted reports whether there is such a list: the world's, NEW for each market that an

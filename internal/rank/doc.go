@@ -103,6 +103,10 @@
 //     they are stored and read back as they are, and a purge finds a viewer's by half a hash.
 //   - The state keeps sums for the weights and half-lives of the charts in force. Sums per kind of
 //     event would spare the second state for weights and cost seven times the memory.
+//   - A list holds every film while all lists together are small (131,072 entries: 16 lists of 8,192
+//     films), and says how far that goes by the ranks of its entries. Behind it stand only films
+//     that a genre, a content type or a band of children lacks. A filtered page ends where those have
+//     their fill: what comes after could have gaps (package listing, walk.filled).
 //   - As many films are sorted (by radix, on 64-bit keys that hold exponent and mantissa) as a list
 //     may hold, and of the rest those of genres and ages it still lacks: 50 markets with 6 charts
 //     over 100,000 films take 1.4 to 1.6 s of one core, of which asking the gate is the most.

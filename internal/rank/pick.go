@@ -16,9 +16,9 @@ const (
 	// hiddenLimit is how many films nobody can see now stand between them, so that they are
 	// back at once when they are reinstated.
 	hiddenLimit = 1000
-	// fill is how many films of each genre, content type and children's band a list holds at
-	// least, if there are so many.
-	fill = 200
+	// entriesInAll is how many entries all lists together may have for a list to hold every
+	// film of its chart: 5 MiB in each replica, which is replaced as often as the leader likes.
+	entriesInAll = 1 << 17
 )
 
 // bands are the ages of children, each of which may see what the younger may.
@@ -33,6 +33,8 @@ type picker struct {
 
 	audience *audience // of the market's list
 	verdicts []uint8   // by film: see look
+	// room is up to how many entries a list holds every film, whoever may see it.
+	room int
 
 	candidates []candidate
 	taken      []uint32 // the films of the last list's entries
@@ -146,13 +148,13 @@ func (f *fact) mask() (m uint64) {
 func newQuota(genres int) *quota {
 	q := &quota{genres: make([]int, genres), mask: math.MaxUint64}
 	for i := range q.genres {
-		q.genres[i] = fill
+		q.genres[i] = generations.Fill
 	}
 	for i := range q.contents {
-		q.contents[i] = fill
+		q.contents[i] = generations.Fill
 	}
 	for i := range q.bands {
-		q.bands[i] = fill
+		q.bands[i] = generations.Fill
 	}
 	return q
 }
@@ -211,7 +213,7 @@ func (p *picker) take(scale score) (entries []generations.Entry, shown int) {
 	// Of the rest, only what the list still lacks is worth sorting.
 	end := best
 	for i := best; i < len(p.keys); i++ {
-		if l.rank < head || p.board.masks[p.keys[i].place]&l.mask != 0 {
+		if l.whole() || p.board.masks[p.keys[i].place]&l.mask != 0 {
 			p.keys[end] = p.keys[i]
 			end++
 		}
@@ -231,12 +233,15 @@ type picked struct {
 	hidden  int
 }
 
+// whole reports whether the list takes every film that comes next: those have a rank.
+func (l *picked) whole() bool { return l.rank < head || len(l.entries) < l.room }
+
 // walk takes from the next keys, best first, what belongs in the list. It reports whether the
 // list has room for more.
 func (l *picked) walk(keys []sortKey) bool {
 	for i := range keys {
-		inHead := l.rank < head
-		if !inHead && l.board.masks[keys[i].place]&l.mask == 0 {
+		inHead, whole := l.rank < head, l.whole()
+		if !whole && l.board.masks[keys[i].place]&l.mask == 0 {
 			continue
 		}
 		film := l.candidates[keys[i].candidate].film
@@ -245,11 +250,11 @@ func (l *picked) walk(keys []sortKey) bool {
 		e := generations.Entry{Film: l.films[film]}
 		switch {
 		case v&visible == 0:
-			if !inHead || l.hidden >= hiddenLimit {
+			if !whole || l.hidden >= hiddenLimit {
 				continue
 			}
 			l.hidden++
-		case inHead:
+		case whole:
 			l.rank++
 			e.Rank = l.rank
 			l.quota.take(f, youngest)

@@ -70,17 +70,28 @@ func TestListsOfManyFilmsAreSortedAsIfWhole(t *testing.T) {
 				p.candidates = append(p.candidates, candidate{uint32(i), score(i)})
 			}
 			scale := scoreOf(math.Pi)
-			got, shown := p.take(scale)
-			whole := &picked{picker: p, quota: newQuota(len(b.genres)), scale: scale}
-			p.gather()
-			slices.SortFunc(p.keys, p.order(scale))
-			whole.walk(p.keys)
-			require.Equal(t, whole.shown, shown)
-			require.Equal(t, len(whole.entries), len(got))
-			for i := range got {
-				require.Equal(t, whole.entries[i], got[i], i)
+			for _, p.room = range []int{0, 5000, generations.MaxEntries} {
+				got, shown := p.take(scale)
+				whole := &picked{picker: p, quota: newQuota(len(b.genres)), scale: scale}
+				p.gather()
+				slices.SortFunc(p.keys, p.order(scale))
+				whole.walk(p.keys)
+				require.Equal(t, whole.shown, shown)
+				require.Equal(t, len(whole.entries), len(got))
+				for i := range got {
+					require.Equal(t, whole.entries[i], got[i], i)
+				}
+				assert.Greater(t, len(got), max(head, p.room-1))
+				// Nobody is left out before room is used up: ranks go on without a gap.
+				rank := int32(0)
+				for _, e := range got {
+					if e.Rank > 0 {
+						rank++
+						require.Equal(t, rank, e.Rank)
+					}
+				}
+				assert.GreaterOrEqual(t, int(rank), max(head, p.room-hiddenLimit))
 			}
-			assert.Greater(t, len(got), head)
 		})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/aitheater/theater/internal/generations"
 )
 
-// views is how many films adults see, and children of each band, counted up to fill.
+// views is how many films adults see, and children of each band, counted up to generations.Fill.
 type views [1 + len(bands)]int
 
 // add counts a film that adults see, and children from the youngest band on (from 1; 0 = none).
@@ -24,7 +24,7 @@ func (v *views) add(adults bool, youngest int) {
 // below reports whether somebody sees fewer films than in another list, as far as it matters.
 func (v *views) below(w *views) bool {
 	for i := range v {
-		if v[i] < min(fill, w[i]) {
+		if v[i] < min(generations.Fill, w[i]) {
 			return true
 		}
 	}
@@ -84,7 +84,7 @@ func (b *board) sees(market string, shown int, most *views) (seen views) {
 func (b *board) most(market string, best views) views {
 	has, known := b.offers[market]
 	if !known {
-		full := views{fill, fill, fill, fill, fill, fill}
+		full := views{generations.Fill, generations.Fill, generations.Fill, generations.Fill, generations.Fill, generations.Fill}
 		for i := range b.facts {
 			if i%64 == 0 && !has.below(&full) {
 				break

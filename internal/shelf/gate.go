@@ -111,15 +111,14 @@ func (e *Entry) cleared(v *Viewer) bool {
 	if v.Audience == pb.Viewer_ADULT {
 		return true
 	}
-	band := v.Band
-	if band == pb.Film_AGE_BAND_UNSPECIFIED {
-		band = pb.Film_ALL
-	}
-	if band < pb.Film_ALL || band > pb.Film_AGE_16 ||
-		e.AgeBand < pb.Film_ALL || e.AgeBand > band || e.review < pb.Film_ALL || e.review > band {
-		return false
-	}
-	return !e.barred.above(countryOf(v.Market), band)
+	return e.Cleared(v.Band) && !e.barred.above(countryOf(v.Market), max(v.Band, pb.Film_ALL))
+}
+
+// Cleared reports whether the film's age band and review let children of a band in (unset =
+// ALL); the ratings of their market may still not.
+func (e *Entry) Cleared(band pb.Film_AgeBand) bool {
+	band = max(band, pb.Film_ALL)
+	return band <= pb.Film_AGE_16 && e.AgeBand >= pb.Film_ALL && e.AgeBand <= band && e.review >= pb.Film_ALL && e.review <= band
 }
 
 func (e *Entry) takenDownIn(m country) bool {
