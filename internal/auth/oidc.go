@@ -133,10 +133,11 @@ func refused(err error) error {
 	return Unauthenticated("the token is not valid here")
 }
 
-// claims are those the library leaves to us.
+// claims are those the library leaves to us. Times are seconds since 1970, with or without a
+// fraction (NumericDate of RFC 7519); absent ones are 0.
 type claims struct {
-	NotBefore *int64          `json:"nbf"`
-	IssuedAt  *int64          `json:"iat"`
+	NotBefore float64         `json:"nbf"`
+	IssuedAt  float64         `json:"iat"`
 	Role      json.RawMessage `json:"theater_role"`
 	Audience  string          `json:"theater_audience"`
 	AgeBand   string          `json:"theater_age_band"`
@@ -148,11 +149,10 @@ func callerOf(token *oidc.IDToken, now time.Time) (*Caller, error) {
 	if err := token.Claims(&c); err != nil {
 		return nil, err
 	}
-	// The library lets tokens in five minutes early.
-	for _, t := range []*int64{c.NotBefore, c.IssuedAt} {
-		if t != nil && time.Unix(*t, 0).After(now.Add(leeway)) {
-			return nil, errors.New("the token is of the future")
-		}
+	// The library lets tokens in five minutes early. Compared as they come: no claim is too
+	// large for that, and what is too large for a float64 does not parse.
+	if max(c.NotBefore, c.IssuedAt) > float64(now.Add(leeway).UnixMilli())/1000 {
+		return nil, errors.New("the token is of the future")
 	}
 	if token.Subject == "" {
 		return nil, errors.New("the token has no subject")

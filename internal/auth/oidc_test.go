@@ -224,6 +224,11 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"never expires":            sign(t, key, p.good(claims{"exp": nil})),
 		"not yet for a minute":     sign(t, key, p.good(claims{"nbf": now + 60})),
 		"issued in the future":     sign(t, key, p.good(claims{"iat": now + 60})),
+		"issued a fraction late":   sign(t, key, p.good(claims{"iat": float64(now) + 60.5})),
+		"issued beyond an int64":   sign(t, key, p.good(claims{"iat": 1e300})),
+		"issued beyond a float64":  sign(t, key, p.good(claims{"iat": json.RawMessage("1e400")})),
+		"not yet, beyond an int64": sign(t, key, p.good(claims{"nbf": json.RawMessage("9223372036854775808")})),
+		"issued in words":          sign(t, key, p.good(claims{"iat": "today"})),
 		"no subject":               sign(t, key, p.good(claims{"sub": nil})),
 		"no role":                  sign(t, key, p.good(claims{"theater_role": nil})),
 		"a role that is none":      sign(t, key, p.good(claims{"theater_role": "ROOT"})),
@@ -248,6 +253,10 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	for name, token := range map[string]string{
 		"expired within the leeway": sign(t, key, p.good(claims{"exp": now - 20})),
 		"early within the leeway":   sign(t, key, p.good(claims{"nbf": now + 20, "iat": now + 20})),
+		"times with a fraction":     sign(t, key, p.good(claims{"nbf": float64(now) + .25, "iat": float64(now) + .5, "exp": float64(now) + 600.5})),
+		"times with a zero behind":  sign(t, key, p.good(claims{"nbf": json.RawMessage("1764142234.0"), "iat": json.RawMessage("1764142234.0")})),
+		"times with an exponent":    sign(t, key, p.good(claims{"iat": json.RawMessage("1.7e9")})),
+		"no times but the end":      sign(t, key, p.good(claims{"nbf": nil, "iat": nil})),
 	} {
 		_, err := o.Authenticate(t.Context(), bearerOf(token))
 		assert.NoError(t, err, name)
