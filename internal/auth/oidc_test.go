@@ -263,37 +263,6 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	}
 }
 
-func TestKeyRotation(t *testing.T) {
-	p := newProvider(t)
-	old := p.publish(t, "old", rsaKey(t), jose.RS256)
-	o := oidcOf(t, p)
-	now := time.Now()
-	o.SetNow(func() time.Time { return now })
-	first := sign(t, old, p.good(nil))
-	_, err := o.Authenticate(t.Context(), bearerOf(first))
-	require.NoError(t, err, "keys are fetched for the first token, also before Run")
-	next := p.publish(t, "next", rsaKey(t), jose.RS256)
-	fetches := p.fetches.Load()
-	_, err = o.Authenticate(t.Context(), bearerOf(sign(t, next, p.good(nil))))
-	assert.Error(t, err, "just fetched")
-	for range 100 {
-		_, err = o.Authenticate(t.Context(), bearerOf(sign(t, jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: rsaSecret, KeyID: "forged"}}, p.good(nil))))
-		assert.Error(t, err)
-	}
-	assert.Equal(t, fetches, p.fetches.Load(), "forged tokens drove fetches")
-	now = now.Add(11 * time.Second)
-	_, err = o.Authenticate(t.Context(), bearerOf(sign(t, next, p.good(nil))))
-	assert.NoError(t, err, "a new key is fetched for")
-	p.mu.Lock()
-	p.keys = p.keys[1:]
-	p.mu.Unlock()
-	now = now.Add(11 * time.Second)
-	_, err = o.Authenticate(t.Context(), bearerOf(sign(t, jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: rsaSecret, KeyID: "forged"}}, p.good(nil))))
-	assert.Error(t, err)
-	_, err = o.Authenticate(t.Context(), bearerOf(first))
-	assert.Error(t, err, "a verified token does not outlive its key")
-}
-
 var rsaSecret = func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -301,32 +270,6 @@ var rsaSecret = func() *rsa.PrivateKey {
 	}
 	return k
 }()
-
-func TestKnownKeysLastADayWithoutTheProvider(t *testing.T) {
-	p := newProvider(t)
-	key := p.publish(t, "k", rsaKey(t), jose.RS256)
-	o := oidcOf(t, p)
-	now := time.Now()
-	o.SetNow(func() time.Time { return now })
-	token := sign(t, key, p.good(claims{"exp": now.Add(72 * time.Hour).Unix()}))
-	assert.False(t, o.Healthy(), "nothing is known yet")
-	_, err := o.Authenticate(t.Context(), bearerOf(token))
-	require.NoError(t, err)
-	assert.True(t, o.Healthy())
-	p.down.Store(true)
-	now = now.Add(24*time.Hour - time.Minute)
-	_, err = o.Authenticate(t.Context(), bearerOf(token))
-	assert.NoError(t, err)
-	now = now.Add(2 * time.Minute)
-	_, err = o.Authenticate(t.Context(), bearerOf(token))
-	assert.ErrorContains(t, err, "keys are not known")
-	assert.False(t, o.Healthy())
-	p.down.Store(false)
-	now = now.Add(time.Minute)
-	_, err = o.Authenticate(t.Context(), bearerOf(token))
-	assert.NoError(t, err, "and it recovers by itself")
-	assert.True(t, o.Healthy())
-}
 
 func TestAVerifiedTokenEndsWithItsExpiry(t *testing.T) {
 	p := newProvider(t)
@@ -340,26 +283,6 @@ func TestAVerifiedTokenEndsWithItsExpiry(t *testing.T) {
 	now = now.Add(45 * time.Second)
 	_, err = o.Authenticate(t.Context(), bearerOf(token))
 	assert.ErrorContains(t, err, "expired")
-}
-
-func TestBadProvidersAreNotBelieved(t *testing.T) {
-	for name, spoil := range map[string]func(*provider){
-		"calls itself another": func(p *provider) { p.issuer = "https://evil.example" },
-		"publishes no key":     func(p *provider) { p.keys = nil },
-		"publishes a secret": func(p *provider) {
-			p.keys = []jose.JSONWebKey{{Key: []byte("secret-secret-secret-secret-secret"), KeyID: "k"}}
-		},
-	} {
-		p := newProvider(t)
-		key := p.publish(t, "k", rsaKey(t), jose.RS256)
-		spoil(p)
-		_, err := oidcOf(t, p).Authenticate(t.Context(), bearerOf(sign(t, key, p.good(nil))))
-		assert.ErrorContains(t, err, "keys are not known", name)
-	}
-	for _, c := range []auth.OIDCConfig{{Issuer: "http://idp.example", Audience: "a"}, {Issuer: "x", Audience: "a"}, {Issuer: "https://idp.example"}} {
-		_, err := auth.NewOIDC(c)
-		assert.Error(t, err, c.Issuer)
-	}
 }
 
 func TestMintedTokens(t *testing.T) {

@@ -23,12 +23,14 @@ const (
 	// refreshEvery is how often keys are fetched, retryEvery how often after a failure.
 	refreshEvery = 5 * time.Minute
 	retryEvery   = 5 * time.Second
-	// nudgeEvery is how often tokens with an unknown key may cause a fetch at the most:
-	// forged ones must not drive requests to the provider.
+	// nudgeEvery is how often tokens with an unknown key may cause a fetch in the long run:
+	// forged ones must not drive requests to the provider. nudgeBurst of them may come at
+	// once, because a provider that begins with a new key may have been asked just before.
 	nudgeEvery = 10 * time.Second
+	nudgeBurst = 3
 	// keysLast is how long keys are believed while the provider does not answer.
 	keysLast = 24 * time.Hour
-	// fetchLimit and maxDocument bound one fetch.
+	// fetchLimit bounds one fetch, maxDocument each of the two documents of it.
 	fetchLimit  = 5 * time.Second
 	maxDocument = 1 << 20
 )
@@ -50,9 +52,23 @@ type providerKeys struct {
 
 	set     atomic.Pointer[keySet]
 	failing atomic.Bool // the last fetch failed
-	mu      sync.Mutex  // one fetch at a time
-	// tried is when the last fetch began; guarded by mu.
-	tried time.Time
+
+	// life ends with run, and every fetch with it.
+	life context.Context
+	end  context.CancelFunc
+
+	mu sync.Mutex // guards what follows, and is never held while anyone waits
+	// underway is the fetch that goes on; nil = none.
+	underway *fetching
+	fetches  sync.WaitGroup
+	// paid is the time up to which nudges are paid for, at nudgeEvery each.
+	paid time.Time
+}
+
+// fetching is a fetch that anyone may wait for.
+type fetching struct {
+	done chan struct{}
+	err  error // to be read once done is closed
 }
 
 // keySet is what a provider published at a time; it never changes.
@@ -67,8 +83,8 @@ func newProviderKeys(issuer string, log *slog.Logger) (*providerKeys, error) {
 	if err := checkURL(issuer); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	return &providerKeys{issuer: issuer, log: log, now: time.Now, client: &http.Client{
-		Timeout: fetchLimit,
+	life, end := context.WithCancel(context.Background())
+	return &providerKeys{issuer: issuer, log: log, now: time.Now, life: life, end: end, client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("a provider's documents do not redirect")
 		},
@@ -89,17 +105,20 @@ func checkURL(s string) error {
 	return nil
 }
 
-// run fetches now and then until ctx ends.
+// run fetches now and then until ctx ends; after it nothing is fetched.
 func (p *providerKeys) run(ctx context.Context) error {
 	defer p.client.CloseIdleConnections()
+	defer p.stop()
 	for {
 		wait := refreshEvery
-		p.mu.Lock()
-		err := p.fetch(ctx)
-		p.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
-			p.log.Warn("the identity provider's keys cannot be fetched", "issuer", p.issuer, "error", err)
-			wait = retryEvery
+		f := p.fetch(false)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.done:
+			if f.err != nil {
+				wait = retryEvery
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -107,6 +126,14 @@ func (p *providerKeys) run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// stop ends the fetch that goes on, and waits for it.
+func (p *providerKeys) stop() {
+	p.mu.Lock()
+	p.end()
+	p.mu.Unlock()
+	p.fetches.Wait()
 }
 
 // generation changes whenever the keys do, and when they are no longer believed.
@@ -139,12 +166,13 @@ func (p *providerKeys) VerifySignature(ctx context.Context, jwt string) ([]byte,
 	if err := checkHeader(header); err != nil {
 		return nil, err
 	}
+	before := p.generation()
 	payload, err := p.verify(jws, header)
 	if !errors.Is(err, errUnknownKey) && !errors.Is(err, errNoKeys) {
 		return payload, err
 	}
 	// A provider may have begun to sign with a new key since the last fetch.
-	if !p.nudge(ctx) {
+	if !p.nudge(ctx, before) {
 		return nil, err
 	}
 	return p.verify(jws, header)
@@ -168,30 +196,72 @@ func (p *providerKeys) verify(jws *jose.JSONWebSignature, header jose.Header) ([
 	return nil, err
 }
 
-// nudge fetches, unless someone did just now; it reports whether there may be new keys. The
-// fetch does not end with the caller that began it, because others wait for it too.
-func (p *providerKeys) nudge(ctx context.Context) bool {
-	before := p.generation()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// nudge waits for a fetch, unless there were too many; it reports whether there may be other
+// keys than those of the generation before. The fetch does not end with the caller that began
+// it, because others wait for it too, but no caller waits longer than its ctx.
+func (p *providerKeys) nudge(ctx context.Context, before uint64) bool {
 	if p.generation() != before {
 		return true
 	}
-	if p.now().Sub(p.tried) < nudgeEvery {
+	f := p.fetch(true)
+	if f == nil {
 		return false
 	}
-	if err := p.fetch(context.WithoutCancel(ctx)); err != nil {
-		p.log.WarnContext(ctx, "the identity provider's keys cannot be fetched", "issuer", p.issuer, "error", err)
+	select {
+	case <-f.done:
+		return f.err == nil
+	case <-ctx.Done():
 		return false
 	}
+}
+
+// fetch begins a fetch, or gives the one that goes on. It gives nil after run, and for a
+// nudge where there were too many.
+func (p *providerKeys) fetch(nudged bool) *fetching {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.life.Err() != nil:
+		return nil
+	case p.underway != nil:
+		return p.underway
+	case nudged && !p.pay():
+		return nil
+	}
+	f := &fetching{done: make(chan struct{})}
+	p.underway = f
+	p.fetches.Go(func() {
+		f.err = p.read(p.life)
+		p.failing.Store(f.err != nil)
+		if f.err != nil && p.life.Err() == nil {
+			p.log.Warn("the identity provider's keys cannot be fetched", "issuer", p.issuer, "error", f.err)
+		}
+		p.mu.Lock()
+		p.underway = nil
+		p.mu.Unlock()
+		close(f.done)
+	})
+	return f
+}
+
+// pay charges a nudge, unless nudgeBurst of them are not paid off yet. p.mu is held.
+func (p *providerKeys) pay() bool {
+	now := p.now()
+	next := p.paid.Add(nudgeEvery)
+	if p.paid.Before(now) {
+		next = now.Add(nudgeEvery)
+	}
+	if next.Sub(now) > nudgeBurst*nudgeEvery {
+		return false
+	}
+	p.paid = next
 	return true
 }
 
-// fetch reads the discovery document and the keys; with an error the keys known stay. p.mu
-// is held.
-func (p *providerKeys) fetch(ctx context.Context) (err error) {
-	p.tried = p.now()
-	defer func() { p.failing.Store(err != nil) }()
+// read reads the discovery document and the keys; with an error the keys known stay.
+func (p *providerKeys) read(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
 	var about struct {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`
@@ -235,8 +305,6 @@ func (p *providerKeys) fetch(ctx context.Context) (err error) {
 }
 
 func (p *providerKeys) get(ctx context.Context, from string, into any) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
