@@ -43,7 +43,8 @@ func TestExitCodesAndWaysOut(t *testing.T) {
 		{"address without port", "serve --http-addr localhost", exitUsage, "HOST:PORT"},
 		{"server without port", "healthcheck --server localhost", exitUsage, "HOST:PORT"},
 		{"nobody there", "healthcheck --server 127.0.0.1:1", exitFailed, "theater serve"},
-		{"token for nobody", "token --role ADMIN", exitUsage, "--id"},
+		{"token for nothing", "token --id web", exitUsage, "--role"},
+		{"token of the past", "token --role VIEWER --ttl -1h", exitUsage, "--ttl"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := theater(t, "", strings.Fields(c.args)...)
@@ -225,6 +226,10 @@ func TestTokenEntersCallers(t *testing.T) {
 	assert.Equal(t, exitUsage, bad.code)
 	assert.Contains(t, bad.err, "KING")
 
+	third := theater(t, "", "token", "--keys", file, "--role", "VIEWER", "--ttl", "1h")
+	require.Equal(t, exitOK, third.code, third.err)
+	assert.Regexp(t, `^viewer-\w{6} may now call .* until 2\S+Z\n$`, third.err)
+
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.NotContains(t, string(content), strings.TrimSpace(first.out), "the file keeps hashes only")
@@ -241,7 +246,25 @@ func TestTokenEntersCallers(t *testing.T) {
 	assert.Equal(t, []string{"CN", "SG"}, kids.Markets)
 	assert.True(t, kids.Has(pb.Access_SERVICE))
 	assert.False(t, kids.Has(pb.Access_EDITOR))
+	viewer, err := keys.Authenticate(t.Context(), auth.Credentials{Bearer: strings.TrimSpace(third.out)})
+	require.NoError(t, err)
+	assert.Regexp(t, `^viewer-\w{6}$`, viewer.ID)
+	assert.Equal(t, 1, strings.Count(string(content), `"expires"`))
 	admin, err := keys.Authenticate(t.Context(), auth.Credentials{Bearer: strings.TrimSpace(first.out)})
 	require.NoError(t, err)
 	assert.True(t, admin.Has(pb.Access_EDITOR))
+}
+
+func TestTokenOfASecretNeedsNoEntry(t *testing.T) {
+	dir := t.TempDir()
+	secret, file := filepath.Join(dir, "secret"), filepath.Join(dir, "keys.json")
+	require.NoError(t, os.WriteFile(secret, bytes.Repeat([]byte("s"), 32), 0o600))
+	got := theater(t, "", "token", "--keys", file, "--role", "EDITOR", "--ttl", "1h", "--secret-file", secret)
+	require.Equal(t, exitOK, got.code, got.err)
+	assert.NoFileExists(t, file)
+	keys, err := auth.ReadKeys(secret)
+	require.NoError(t, err)
+	caller, err := auth.Minted{Keys: keys}.Authenticate(t.Context(), auth.Credentials{Bearer: strings.TrimSpace(got.out)})
+	require.NoError(t, err)
+	assert.Regexp(t, `^editor-\w{6}$`, caller.ID)
 }

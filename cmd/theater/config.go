@@ -38,12 +38,12 @@ type config struct {
 	TLS          bool          `env:"TLS" help:"call the server over TLS, checked against the system's certificates"`
 	Publish      bool          `env:"PUBLISH" help:"also publish what can be published"`
 	CreateGenres bool          `env:"CREATE_GENRES" help:"also create genres the server does not know yet"`
-	ID           string        `env:"ID" help:"name of the caller, for logs and audit"`
+	ID           string        `env:"ID" help:"name of the caller, for logs and audit (default: the role and something random)"`
 	Role         string        `env:"ROLE" help:"VIEWER, SERVICE, EDITOR, PUBLISHER, AUDITOR or ADMIN; several with commas"`
 	Audience     string        `env:"AUDIENCE" help:"the most the caller may see: KIDS or ADULT (default: as its requests say)"`
 	AgeBand      string        `env:"AGE_BAND" help:"the highest band of a child: ALL, AGE_3, AGE_8, AGE_12 or AGE_16"`
 	Market       string        `env:"MARKET" help:"the markets the caller may act for, with commas (default: all)"`
-	TTL          time.Duration `env:"TTL" help:"make a token that holds this long, sealed with --secret-file, instead of a key in a file"`
+	TTL          time.Duration `env:"TTL" help:"how long the caller may call, for example 720h (default: for ever)"`
 	Keys         string        `env:"KEYS" envDefault:"keys.json" help:"file of static keys to add the caller to"`
 	Filter       string        `env:"FILTER" help:"export only films that match, for example: state = PUBLISHED"`
 	ShowDeleted  bool          `env:"SHOW_DELETED" help:"export deleted films as well"`

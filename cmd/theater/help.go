@@ -81,9 +81,14 @@ films, layouts that name missing sections. A SQLite file in use by a server cann
 `
 
 const tokenHelp = `
-The key is printed on stdout; the file keeps only its hash. Servers read the file when they
-start, by --auth static:FILE.
+The key is printed on stdout; the file keeps only its hash, and with --ttl when it expires.
+Servers read the file when they start, by --auth static:FILE.
 
-  $ theater token --id importer --role ADMIN
+With --ttl and --secret-file nothing is entered in a file: the token is sealed with the
+secret, and every server that is started with the same --secret-file takes it at once, for
+366 days at the most.
+
+  $ theater token --role VIEWER
+  $ theater token --id importer --role ADMIN --ttl 24h
   $ theater token --id kids-app --role VIEWER --audience KIDS --age-band AGE_8 --market CN,SG
 `

@@ -12,18 +12,26 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/aitheater/theater/internal/auth"
 )
 
-// runToken adds a principal to a file of static keys and prints its key, which the file holds
-// only as a hash.
+// runToken enters a caller in a file of static keys and prints its key, which the file holds
+// only as a hash, or makes a token that needs no file.
 func runToken(_ context.Context, std console, c *config, _ []string) error {
-	if c.ID == "" || c.Role == "" {
-		return usagef("--id and --role are required")
+	if c.Role == "" {
+		return usagef("--role is required")
 	}
-	if c.TTL != 0 {
-		return mint(std, c)
+	if c.TTL < 0 {
+		return usagef("--ttl %v: want a time to come", c.TTL)
+	}
+	claims := auth.Claims{ID: c.ID, Roles: words(c.Role), Audience: c.Audience, AgeBand: c.AgeBand, Markets: words(c.Market)}
+	if claims.ID == "" {
+		claims.ID = strings.ToLower(strings.Join(claims.Roles, "-") + "-" + rand.Text()[:6])
+	}
+	if c.TTL > 0 && c.SecretFile != "" {
+		return mint(std, c, claims)
 	}
 	principals := map[string]json.RawMessage{}
 	content, err := os.ReadFile(c.Keys)
@@ -42,13 +50,12 @@ func runToken(_ context.Context, std console, c *config, _ []string) error {
 	}
 	key := rand.Text()
 	sum := sha256.Sum256([]byte(key))
-	entry, err := json.Marshal(struct {
-		ID       string   `json:"id"`
-		Roles    []string `json:"roles"`
-		Audience string   `json:"audience,omitempty"`
-		AgeBand  string   `json:"age_band,omitempty"`
-		Markets  []string `json:"markets,omitempty"`
-	}{c.ID, words(c.Role), c.Audience, c.AgeBand, words(c.Market)})
+	made, until := auth.Entry{Claims: claims}, ""
+	if c.TTL > 0 {
+		made.Expires = time.Now().Add(c.TTL).UTC().Truncate(time.Second)
+		until = " until " + made.Expires.Format(time.RFC3339)
+	}
+	entry, err := json.Marshal(made)
 	if err != nil {
 		return err
 	}
@@ -64,25 +71,22 @@ func runToken(_ context.Context, std console, c *config, _ []string) error {
 		return err
 	}
 	fmt.Fprintln(std.out, key)
-	fmt.Fprintf(std.err, "%s may now call a server started with --auth static:%s\n", c.ID, c.Keys)
+	fmt.Fprintf(std.err, "%s may now call a server started with --auth static:%s%s\n", claims.ID, c.Keys, until)
 	return nil
 }
 
 // mint makes a token that every server with the same secret knows until it expires.
-func mint(std console, c *config) error {
-	if c.SecretFile == "" {
-		return usagef("--ttl needs --secret-file, the one the servers have")
-	}
+func mint(std console, c *config, claims auth.Claims) error {
 	keys, err := auth.ReadKeys(c.SecretFile)
 	if err != nil {
 		return err
 	}
-	token, err := auth.Mint(keys, auth.Claims{ID: c.ID, Roles: words(c.Role), Audience: c.Audience, AgeBand: c.AgeBand, Markets: words(c.Market)}, c.TTL)
+	token, err := auth.Mint(keys, claims, c.TTL)
 	if err != nil {
 		return usageError{err}
 	}
 	fmt.Fprintln(std.out, token)
-	fmt.Fprintf(std.err, "%s may call servers started with this secret for %v\n", c.ID, c.TTL)
+	fmt.Fprintf(std.err, "%s may call servers started with this secret for %v\n", claims.ID, c.TTL)
 	return nil
 }
 
@@ -91,7 +95,11 @@ func words(list string) []string {
 	if list == "" {
 		return nil
 	}
-	return strings.Split(list, ",")
+	all := strings.Split(list, ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
 }
 
 // replace writes a file that only its owner reads, whole or not at all.

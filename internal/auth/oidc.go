@@ -157,7 +157,7 @@ func callerOf(token *oidc.IDToken, now time.Time) (*Caller, error) {
 	if token.Subject == "" {
 		return nil, errors.New("the token has no subject")
 	}
-	p := principal{ID: token.Subject, Audience: c.Audience, AgeBand: c.AgeBand}
+	p := Claims{ID: token.Subject, Audience: c.Audience, AgeBand: c.AgeBand}
 	if !idForm.MatchString(p.ID) {
 		sum := sha256.Sum256([]byte(p.ID))
 		p.ID = "sha256:" + hex.EncodeToString(sum[:])

@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 )
@@ -23,21 +24,31 @@ const minKey = 16
 // Static knows callers by keys listed in a file. Keys are kept and compared as SHA-256
 // hashes, so that neither memory nor timing tells one.
 type Static struct {
-	callers map[[sha256.Size]byte]*Caller
+	callers map[[sha256.Size]byte]*known
 	// names are callers by a name in their client certificate.
-	names map[string]*Caller
+	names map[string]*known
 }
 
-// principal is one value of the file.
-type principal Claims
+// known is a caller of the file.
+type known struct {
+	caller  *Caller
+	expires time.Time
+}
+
+// Entry is one value of the file.
+type Entry struct {
+	Claims
+	// Expires is when the key is no longer taken; zero = never.
+	Expires time.Time `json:"expires,omitzero"`
+}
 
 // ReadStatic reads a file of static keys: a JSON object from key to
 //
-//	{"id": "web", "roles": ["VIEWER"], "audience": "KIDS", "age_band": "AGE_8", "markets": ["CN"]}
+//	{"id": "web", "roles": ["VIEWER"], "audience": "KIDS", "age_band": "AGE_8", "markets": ["CN"], "expires": "2027-01-31T00:00:00Z"}
 //
 // A key is written out (at least 16 characters) or as "sha256:" and the hash in hex, so that
 // the file need not hold it. "san:" and a URI or DNS name stands for clients whose verified
-// certificate has that name (mTLS). Only id and roles are required.
+// certificate has that name (mTLS). Only id and roles are required; expires is RFC 3339.
 func ReadStatic(path string) (*Static, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -58,20 +69,20 @@ func ParseStatic(content []byte) (*Static, error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, errors.New("want a JSON object from key to principal")
 	}
-	s := &Static{callers: map[[sha256.Size]byte]*Caller{}, names: map[string]*Caller{}}
+	s := &Static{callers: map[[sha256.Size]byte]*known{}, names: map[string]*known{}}
 	for n := 1; d.More(); n++ {
 		t, err := d.Token()
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: not JSON", n)
 		}
 		key, _ := t.(string)
-		var p principal
-		if err := d.Decode(&p); err != nil {
+		var e Entry
+		if err := d.Decode(&e); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", n, err)
 		}
-		caller, err := p.caller()
+		caller, err := e.caller()
 		if err == nil {
-			err = s.add(key, caller)
+			err = s.add(key, &known{caller, e.Expires})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: %w", n, err)
@@ -86,12 +97,12 @@ func ParseStatic(content []byte) (*Static, error) {
 	return s, nil
 }
 
-func (s *Static) add(key string, caller *Caller) error {
+func (s *Static) add(key string, k *known) error {
 	if name, ok := strings.CutPrefix(key, "san:"); ok {
 		if name == "" || s.names[name] != nil {
 			return errors.New("the certificate name is empty or there twice")
 		}
-		s.names[name] = caller
+		s.names[name] = k
 		return nil
 	}
 	sum, err := keyHash(key)
@@ -101,7 +112,7 @@ func (s *Static) add(key string, caller *Caller) error {
 	if s.callers[sum] != nil {
 		return errors.New("the key is there twice")
 	}
-	s.callers[sum] = caller
+	s.callers[sum] = k
 	return nil
 }
 
@@ -122,32 +133,43 @@ func keyHash(key string) (sum [sha256.Size]byte, err error) {
 // Authenticate implements Authenticator.
 func (s *Static) Authenticate(_ context.Context, c Credentials) (*Caller, error) {
 	if c.Bearer == "" {
-		return s.certified(c.TLS), nil
+		k := s.certified(c.TLS)
+		if k == nil {
+			return nobody, nil
+		}
+		return k.at(time.Now())
 	}
-	if caller := s.callers[sha256.Sum256([]byte(c.Bearer))]; caller != nil {
-		return caller, nil
+	if k := s.callers[sha256.Sum256([]byte(c.Bearer))]; k != nil {
+		return k.at(time.Now())
 	}
 	return nil, Unauthenticated("unknown key")
 }
 
+func (k *known) at(now time.Time) (*Caller, error) {
+	if !k.expires.IsZero() && !now.Before(k.expires) {
+		return nil, Unauthenticated("the key has expired")
+	}
+	return k.caller, nil
+}
+
 // certified gives the caller of a verified client certificate, by the first of its names
-// that is listed. A certificate nobody verified has no names.
-func (s *Static) certified(state *tls.ConnectionState) *Caller {
+// that is listed; nil for none. A certificate nobody verified has no names.
+func (s *Static) certified(state *tls.ConnectionState) *known {
 	if state == nil || len(state.VerifiedChains) == 0 {
-		return nobody
+		return nil
 	}
 	leaf := state.VerifiedChains[0][0]
 	for _, u := range leaf.URIs {
-		if c := s.names[u.String()]; c != nil {
-			return c
+		if k := s.names[u.String()]; k != nil {
+			return k
 		}
 	}
 	for _, name := range leaf.DNSNames {
-		if c := s.names[name]; c != nil {
-			return c
+		if k := s.names[name]; k != nil {
+			return k
 		}
 	}
-	return nobody
+	return nil
 }
 
 var (
@@ -155,8 +177,8 @@ var (
 	idForm     = regexp.MustCompile(`^[\x21-\x7e]{1,200}$`)
 )
 
-// caller checks the claims of a principal; they mean the same in a static file and a token.
-func (p *principal) caller() (*Caller, error) {
+// caller checks claims; they mean the same in a static file and a token.
+func (p *Claims) caller() (*Caller, error) {
 	if !idForm.MatchString(p.ID) {
 		return nil, errors.New("id: 1 to 200 printable ASCII characters without spaces are required")
 	}

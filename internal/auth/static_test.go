@@ -2,10 +2,14 @@ package auth_test
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -63,6 +67,7 @@ func TestStaticFilesAreChecked(t *testing.T) {
 		"bad audience":   `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "audience": "DOGS"}}`,
 		"bad band":       `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "age_band": "AGE_9"}}`,
 		"adult children": `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "audience": "KIDS", "age_band": "AGE_18"}}`,
+		"bad expiry":     `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "expires": "tomorrow"}}`,
 		"a key twice":    `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"]}, "` + webKey + `": {"id": "b", "roles": ["ADMIN"]}}`,
 	} {
 		_, err := auth.ParseStatic([]byte(content))
@@ -71,6 +76,30 @@ func TestStaticFilesAreChecked(t *testing.T) {
 	}
 	_, err := auth.ReadStatic(filepath.Join(t.TempDir(), "none"))
 	assert.Error(t, err)
+}
+
+func TestStaticKeysExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		soon := time.Now().Add(time.Hour).Format(time.RFC3339)
+		s, err := auth.ParseStatic([]byte(`{
+			"` + webKey + `": {"id": "web", "roles": ["VIEWER"], "expires": "` + soon + `"},
+			"san:web.example": {"id": "web", "roles": ["VIEWER"], "expires": "` + soon + `"}}`))
+		require.NoError(t, err)
+		leaf := &x509.Certificate{DNSNames: []string{"web.example"}}
+		all := []auth.Credentials{{Bearer: webKey}, {TLS: &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}}}
+		time.Sleep(time.Hour - time.Nanosecond)
+		for _, c := range all {
+			caller, err := s.Authenticate(t.Context(), c)
+			require.NoError(t, err)
+			assert.Equal(t, "web", caller.ID)
+		}
+		time.Sleep(time.Nanosecond)
+		for _, c := range all {
+			_, err := s.Authenticate(t.Context(), c)
+			require.True(t, fault.Is(err, pb.ErrorReason_UNAUTHENTICATED))
+			assert.ErrorContains(t, err, "the key has expired")
+		}
+	})
 }
 
 func FuzzParseStatic(f *testing.F) {
