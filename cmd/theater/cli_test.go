@@ -61,6 +61,41 @@ func TestExitCodesAndWaysOut(t *testing.T) {
 	}
 }
 
+// Settings that cannot work are found before anything is opened: the call is at fault, and
+// the answer names the flag.
+func TestSettingsAreCheckedBeforeAnythingIsOpened(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"--auth nonsense", `--auth "nonsense": want open`},
+		{"--auth static:", "--auth"},
+		{"--auth oidc --oidc-audience theater", "--oidc-issuer"},
+		{"--auth oidc --oidc-issuer https://id.example.com", "--oidc-audience"},
+		{"--auth oidc --oidc-issuer http://id.example.com --oidc-audience theater", "--oidc-issuer"},
+		{"--store mysql:x", "--store"},
+		{"--store sqlite:", "--store"},
+		{"--store postgres://%zz --redis redis://localhost", "--store"},
+		{"--redis redis://localhost/x", "--redis"},
+		{"--grpc-addr 127.0.0.1:99999", "--grpc-addr"},
+		{"--http-addr 127.0.0.1:-1", "--http-addr"},
+		{"--metrics-addr 127.0.0.1:nosuchport", "--metrics-addr"},
+		{"--tls-cert cert.pem", "--tls-key"},
+		{"--tls-key key.pem", "--tls-cert"},
+		{"--tls-client-ca ca.pem", "--tls-cert"},
+		{"--quota NaN", "--quota NaN"},
+		{"--quota -5", "--quota -5"},
+		{"--quota Inf", "--quota +Inf"},
+		{"--quota 1e-300", "--quota"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			t.Chdir(t.TempDir()) // where the store would be
+			got := theater(t, "", strings.Fields("serve "+c.args)...)
+			assert.Equal(t, exitUsage, got.code, got.err)
+			assert.Contains(t, got.err, c.says)
+			assert.NoFileExists(t, "theater.db")
+		})
+	}
+	assert.Equal(t, exitUsage, theater(t, "", "migrate", "--store", "mysql:x").code)
+}
+
 func TestEveryCommandExplainsItself(t *testing.T) {
 	for _, cmd := range commands() {
 		got := theater(t, "", append(strings.Fields(cmd.name), "--help")...)

@@ -79,6 +79,9 @@ func announce(w io.Writer, addrs app.Addrs) {
 }
 
 func runMigrate(ctx context.Context, std console, c *config, _ []string) error {
+	if err := app.CheckStore(c.Store); err != nil {
+		return usageError{err}
+	}
 	if err := app.Migrate(ctx, c.Store); err != nil {
 		return err
 	}

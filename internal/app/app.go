@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -53,37 +52,17 @@ type TLSFiles = edge.TLSFiles
 // Addrs are the addresses a running service listens on.
 type Addrs = edge.Addresses
 
-// Validate says what in the settings does not fit together, before anything is opened.
-func (c *Config) Validate() error {
-	if c.Redis == EmbeddedRedis && IsPostgres(c.Store) {
-		return fmt.Errorf("embedded Redis serves one process only, and several may share a PostgreSQL: name a Redis, for example redis://localhost:6379")
-	}
-	if c.Redis != EmbeddedRedis {
-		if _, err := redisOptions(c.Redis); err != nil {
-			return err
-		}
-	}
-	for _, a := range []struct{ flag, addr string }{{"grpc", c.GRPCAddr}, {"http", c.HTTPAddr}, {"metrics", c.MetricsAddr}} {
-		host, _, err := net.SplitHostPort(a.addr)
-		if err != nil {
-			return fmt.Errorf("%s address %q: want HOST:PORT", a.flag, a.addr)
-		}
-		if c.Auth == "open" && !loopback(host) {
-			return fmt.Errorf("%s address %q: open to everyone is for loopback addresses only; listen on 127.0.0.1, or say who may call (static:FILE)", a.flag, a.addr)
-		}
-	}
-	return nil
-}
-
-// loopback reports whether only this machine can reach an address with this host.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // IsPostgres reports whether a store setting names a PostgreSQL server.
 func IsPostgres(store string) bool {
 	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
+}
+
+// CheckStore says what is wrong with a store setting, before anything is opened.
+func CheckStore(store string) error {
+	if err := sqldb.Check(store); err != nil {
+		return fmt.Errorf("--store: %w", err)
+	}
+	return nil
 }
 
 // Migrate brings the tables of a store up to date.

@@ -43,6 +43,17 @@ type OIDCConfig struct {
 	Logger *slog.Logger
 }
 
+// Validate says what is wrong with the settings, beginning with the field's name.
+func (c *OIDCConfig) Validate() error {
+	if err := checkURL(c.Issuer); err != nil {
+		return fmt.Errorf("issuer: %w", err)
+	}
+	if c.Audience == "" {
+		return errors.New("audience: required, because without it the tokens of every other service would do")
+	}
+	return nil
+}
+
 // OIDC takes JWT access tokens (RFC 9068) of one provider. The claims theater_role (a name
 // or a list), theater_audience, theater_age_band and theater_markets say what the caller may
 // do; a token without a role of ours is nobody's.
@@ -63,16 +74,13 @@ type verified struct {
 // NewOIDC makes an authenticator; it reaches the provider in Run, so a provider that is away
 // does not keep the service from starting, only callers from entering.
 func NewOIDC(c OIDCConfig) (*OIDC, error) {
-	if c.Audience == "" {
-		return nil, errors.New("an audience is required: without it the tokens of every other service would do")
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	keys, err := newProviderKeys(c.Issuer, c.Logger)
-	if err != nil {
-		return nil, err
-	}
+	keys := newProviderKeys(c.Issuer, c.Logger)
 	cache, err := otter.New(&otter.Options[[sha256.Size]byte, verified]{MaximumSize: cachedTokens})
 	if err != nil {
 		return nil, err

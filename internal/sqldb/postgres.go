@@ -20,12 +20,20 @@ const (
 	postgresConns   = 24
 )
 
+func postgresConfig(url string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("the store's URL: %w", err) // pgx leaves the password out
+	}
+	return config, nil
+}
+
 func (d *DB) openPostgres(ctx context.Context, url string) error {
 	d.dialect = goose.DialectPostgres
 	d.writers = make(chan struct{}, postgresWriters)
-	config, err := pgxpool.ParseConfig(url)
+	config, err := postgresConfig(url)
 	if err != nil {
-		return fmt.Errorf("the store's URL: %w", err) // pgx leaves the password out
+		return err
 	}
 	config.MaxConns = postgresConns
 	config.MaxConnLifetime = time.Hour

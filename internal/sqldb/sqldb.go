@@ -48,16 +48,15 @@ type DB struct {
 // Open opens "sqlite:PATH" or "postgres://…" and applies the migrations. A SQLite file that
 // another process has open is refused. A PostgreSQL that is away is an error at once.
 func Open(ctx context.Context, url string) (*DB, error) {
+	if err := Check(url); err != nil {
+		return nil, err
+	}
 	d := &DB{clock: NewClock()}
 	var err error
-	scheme, rest, _ := strings.Cut(url, ":")
-	switch scheme {
-	case "sqlite":
-		err = d.openSQLite(rest)
-	case "postgres", "postgresql":
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		err = d.openSQLite(path)
+	} else {
 		err = d.openPostgres(ctx, url)
-	default:
-		err = fmt.Errorf("the store must be sqlite:PATH or postgres://…, not %q", scheme)
 	}
 	if err == nil {
 		err = d.prepare(ctx)
@@ -66,6 +65,22 @@ func Open(ctx context.Context, url string) (*DB, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// Check says what is wrong with a URL for Open, and opens nothing.
+func Check(url string) error {
+	scheme, rest, _ := strings.Cut(url, ":")
+	switch scheme {
+	case "sqlite":
+		if rest == "" || strings.ContainsAny(rest, "\x00") || strings.HasPrefix(rest, ":memory:") {
+			return errors.New("sqlite: needs the path of a file, for example sqlite:theater.db")
+		}
+		return nil
+	case "postgres", "postgresql":
+		_, err := postgresConfig(url)
+		return err
+	}
+	return fmt.Errorf("the store must be sqlite:PATH or postgres://…, not %q", scheme)
 }
 
 // prepare migrates, reads the settings and starts the prober.

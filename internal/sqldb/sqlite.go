@@ -18,9 +18,6 @@ import (
 )
 
 func (d *DB) openSQLite(path string) error {
-	if path == "" || strings.ContainsAny(path, "\x00") || strings.HasPrefix(path, ":memory:") {
-		return errors.New("sqlite: needs the path of a file, for example sqlite:theater.db")
-	}
 	var err error
 	if d.lock, err = lockFile(path); err != nil {
 		return err

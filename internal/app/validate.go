@@ -1,0 +1,86 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+)
+
+// Validate says what in the settings does not fit together, before anything is opened. Its
+// errors name the flag of the command and the rule.
+func (c *Config) Validate() error {
+	for _, check := range []func() error{c.checkStores, c.checkAuth, c.checkAddrs, c.checkTLS} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	// Below one call in 11 days and above one in a nanosecond the interval is no duration; a
+	// quota of NaN is neither.
+	if c.Quota != 0 && !(c.Quota >= 1e-6 && c.Quota <= 1e9) {
+		return fmt.Errorf("--quota %v: want calls a second, up to 1e9, or 0 for any number", c.Quota)
+	}
+	return nil
+}
+
+func (c *Config) checkStores() error {
+	if err := CheckStore(c.Store); err != nil {
+		return err
+	}
+	if c.Redis != EmbeddedRedis {
+		if _, err := redisOptions(c.Redis); err != nil {
+			return fmt.Errorf("--redis: %w", err)
+		}
+	} else if IsPostgres(c.Store) {
+		return errors.New("--redis embedded serves one process only, and several may share a PostgreSQL: name a Redis, for example redis://localhost:6379")
+	}
+	return nil
+}
+
+func (c *Config) checkAuth() error {
+	file, static := strings.CutPrefix(c.Auth, "static:")
+	switch {
+	case static && file != "", c.Auth == "open":
+		return nil
+	case c.Auth == "oidc":
+		if err := c.OIDC.Validate(); err != nil {
+			return fmt.Errorf("--auth oidc: --oidc-%w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("--auth %q: want open, static:FILE or oidc", c.Auth)
+}
+
+func (c *Config) checkAddrs() error {
+	for _, a := range []struct{ flag, addr string }{{"--grpc-addr", c.GRPCAddr}, {"--http-addr", c.HTTPAddr}, {"--metrics-addr", c.MetricsAddr}} {
+		host, port, err := net.SplitHostPort(a.addr)
+		if err != nil {
+			return fmt.Errorf("%s %q: want HOST:PORT", a.flag, a.addr)
+		}
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return fmt.Errorf("%s %q: want a port from 0 to 65535", a.flag, a.addr)
+		}
+		if c.Auth == "open" && !loopback(host) {
+			return fmt.Errorf("%s %q: open to everyone is for loopback addresses only; listen on 127.0.0.1, or say who may call (--auth static:FILE)", a.flag, a.addr)
+		}
+	}
+	return nil
+}
+
+// loopback reports whether only this machine can reach an address with this host.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (c *Config) checkTLS() error {
+	switch {
+	case c.TLS == nil:
+		return nil
+	case c.TLS.Cert == "" && c.TLS.Key == "":
+		return errors.New("--tls-client-ca needs --tls-cert and --tls-key: without them there is no TLS to show a certificate in")
+	case c.TLS.Cert == "" || c.TLS.Key == "":
+		return errors.New("--tls-cert and --tls-key belong together: name both or neither")
+	}
+	return nil
+}
