@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"google.golang.org/grpc"
@@ -21,11 +23,43 @@ func (c *config) dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if _, _, err := net.SplitHostPort(c.Server); err != nil {
 		return nil, usagef("--server %q: want HOST:PORT", c.Server)
 	}
-	o := client.Options{Token: c.Credential}
-	if c.TLS {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	encryption, err := c.clientTLS()
+	if err != nil {
+		return nil, err
 	}
+	o := client.Options{Token: c.Credential, TLS: encryption}
 	return client.Dial(c.Server, o, append(more, grpc.WithDefaultCallOptions(grpc.WaitForReady(false)))...)
+}
+
+// clientTLS is how the server is called; nil for plain text. Whoever names a file or a name for
+// TLS means TLS.
+func (c *config) clientTLS() (*tls.Config, error) {
+	if !c.TLS && c.TLSCA == "" && c.TLSName == "" && c.TLSCert == "" && c.TLSKey == "" {
+		return nil, nil
+	}
+	o := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLSName}
+	if c.TLSCA != "" {
+		roots, err := os.ReadFile(c.TLSCA)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		o.RootCAs = x509.NewCertPool()
+		if !o.RootCAs.AppendCertsFromPEM(roots) {
+			return nil, fmt.Errorf("--tls-ca %s: no certificate in it", c.TLSCA)
+		}
+	}
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+		return o, nil
+	case c.TLSCert == "" || c.TLSKey == "":
+		return nil, usagef("--tls-cert and --tls-key belong together: name both or neither")
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	o.Certificates = []tls.Certificate{pair}
+	return o, nil
 }
 
 // explain adds the way out to the errors of a call that people meet most.

@@ -22,7 +22,7 @@ type config struct {
 	Auth         string  `env:"AUTH" envDefault:"open" help:"who may call: open (loopback addresses only; every caller is ADMIN), static:FILE or oidc"`
 	OIDCIssuer   string  `env:"OIDC_ISSUER" help:"with --auth oidc: the identity provider, an https URL"`
 	OIDCAudience string  `env:"OIDC_AUDIENCE" help:"with --auth oidc: the name of this service at the provider, which its tokens must be for"`
-	TLSCert      string  `env:"TLS_CERT" help:"certificate chain of the gRPC and HTTP ports, PEM; read again when it changes"`
+	TLSCert      string  `env:"TLS_CERT" help:"certificate chain, PEM: of a server's gRPC and HTTP ports, read again when it changes; of a client that calls with a certificate (implies --tls)"`
 	TLSKey       string  `env:"TLS_KEY" help:"private key of --tls-cert, PEM"`
 	TLSClientCA  string  `env:"TLS_CLIENT_CA" help:"authorities of client certificates, PEM; their names are listed in the file of static keys"`
 	Quota        float64 `env:"QUOTA" help:"calls a second each caller may make (default: any number)"`
@@ -35,7 +35,9 @@ type config struct {
 
 	Server       string        `env:"SERVER" envDefault:"127.0.0.1:50051" help:"gRPC address of the server to talk to"`
 	Credential   string        `env:"TOKEN" help:"bearer token or static key to call with"`
-	TLS          bool          `env:"TLS" help:"call the server over TLS, checked against the system's certificates"`
+	TLS          bool          `env:"TLS" help:"call the server over TLS, checked against the system's certificates or --tls-ca"`
+	TLSCA        string        `env:"TLS_CA" help:"authorities that the server's certificate is checked against, PEM, instead of the system's (implies --tls)"`
+	TLSName      string        `env:"TLS_SERVER_NAME" help:"name the server's certificate must have (default: the host of --server; implies --tls)"`
 	Publish      bool          `env:"PUBLISH" help:"also publish what can be published"`
 	CreateGenres bool          `env:"CREATE_GENRES" help:"also create genres the server does not know yet"`
 	ID           string        `env:"ID" help:"name of the caller, for logs and audit (default: the role and something random)"`

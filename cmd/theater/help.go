@@ -56,6 +56,8 @@ again is safe.
 
   $ theater import films --publish --create-genres films.jsonl
   $ zcat films.jsonl.gz | theater import films - --server catalogue:50051
+  $ theater import films films.jsonl --server catalogue:50051 --tls-ca ca.pem \
+      --tls-cert importer.pem --tls-key importer.key
 `
 
 const importEventsHelp = `
@@ -73,11 +75,19 @@ Writes one film a line on stdout, in a form that "theater import films" takes.
 
 const checkHelp = `
 Opens what a server with these settings would open and reads the whole catalogue: settings
-that do not fit together, a database or Redis that does not answer, films that refer to
+that do not fit together, key and certificate files that cannot be read, a database or Redis
+that does not answer, films that refer to
 genres that do not exist or are published against the rules, sections that name missing
 films, layouts that name missing sections. A SQLite file in use by a server cannot be checked.
 
   $ theater check --store sqlite:theater.db
+`
+
+const healthcheckHelp = `
+Asks the gRPC health service, which needs no token, and waits 5 s at the most.
+
+  $ theater healthcheck --server catalogue:50051
+  $ theater healthcheck --server 127.0.0.1:50051 --tls-ca ca.pem --tls-server-name theater.example.com
 `
 
 const tokenHelp = `

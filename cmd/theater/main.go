@@ -53,7 +53,7 @@ type command struct {
 
 func commands() []*command {
 	addresses := []string{"grpc-addr", "http-addr", "metrics-addr"}
-	client := []string{"server", "token", "tls"}
+	client := []string{"server", "token", "tls", "tls-ca", "tls-server-name", "tls-cert", "tls-key"}
 	return []*command{
 		{name: "demo", summary: "start everything embedded, with a sample catalogue and a day of audience",
 			help: demoHelp, flags: append([]string{"dir"}, addresses...), run: runDemo},
@@ -70,9 +70,9 @@ func commands() []*command {
 		{name: "token", summary: "make a key for a caller and enter it in a file of static keys",
 			help: tokenHelp, flags: []string{"id", "role", "audience", "age-band", "market", "keys", "ttl", "secret-file"}, run: runToken},
 		{name: "check", summary: "look over configuration, database, Redis and catalogue; exit 1 with findings",
-			help: checkHelp, flags: []string{"store", "redis", "auth", "oidc-issuer", "oidc-audience", "secret-file"}, run: runCheck},
+			help: checkHelp, flags: []string{"store", "redis", "auth", "oidc-issuer", "oidc-audience", "tls-cert", "tls-key", "tls-client-ca", "quota", "secret-file"}, run: runCheck},
 		{name: "healthcheck", summary: "exit 0 if a server is ready, for container probes",
-			flags: client, run: runHealthcheck},
+			help: healthcheckHelp, flags: client, run: runHealthcheck},
 		{name: "version", summary: "print the version", run: runVersion},
 	}
 }

@@ -26,6 +26,11 @@ func Check(ctx context.Context, c Config) (findings []string, err error) {
 	if _, _, err := openAuth(c, nil); err != nil {
 		found("auth: %v", err)
 	}
+	if c.TLS != nil && c.checkTLS() == nil {
+		if err := c.TLS.Check(); err != nil {
+			found("tls: %v", err)
+		}
+	}
 	if c.Redis != EmbeddedRedis {
 		if err := pingRedis(ctx, c.Redis); err != nil {
 			found("redis: %v (the service would start, and go on with the lists it has)", err)

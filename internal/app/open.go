@@ -62,6 +62,11 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if tel == nil {
 		tel = &telemetry.Telemetry{Log: slog.Default()}
 	}
+	if c.TLS != nil {
+		if err := c.TLS.Check(); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+	}
 	a := &App{logger: tel.Log}
 	defer func() {
 		if err != nil {

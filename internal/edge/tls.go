@@ -24,6 +24,12 @@ type TLSFiles struct {
 	ClientCA string
 }
 
+// Check reads the files as a server would, and says what is wrong with them.
+func (f TLSFiles) Check() error {
+	_, err := newCertificates(f, nil)
+	return err
+}
+
 // reloadEvery is how often the files are looked at. They are small, and a look is cheaper
 // than the surprises of file notification under mounted secrets.
 const reloadEvery = 2 * time.Second
