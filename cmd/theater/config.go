@@ -19,12 +19,12 @@ type config struct {
 	GRPCAddr     string  `env:"GRPC_ADDR" envDefault:"127.0.0.1:50051" help:"address of gRPC; port 0 picks a free one"`
 	HTTPAddr     string  `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"address of Connect, gRPC-Web and JSON"`
 	MetricsAddr  string  `env:"METRICS_ADDR" envDefault:"127.0.0.1:9090" help:"address of metrics and health; never a public one"`
-	Auth         string  `env:"AUTH" envDefault:"open" help:"who may call: open (loopback addresses only; every caller is ADMIN), static:FILE or oidc"`
+	Auth         string  `env:"AUTH" envDefault:"open" help:"who may call: open (loopback addresses only; every caller is ADMIN), static:FILE or oidc, or several of these two with commas: oidc,static:FILE"`
 	OIDCIssuer   string  `env:"OIDC_ISSUER" help:"with --auth oidc: the identity provider, an https URL"`
 	OIDCAudience string  `env:"OIDC_AUDIENCE" help:"with --auth oidc: the name of this service at the provider, which its tokens must be for"`
 	TLSCert      string  `env:"TLS_CERT" help:"certificate chain, PEM: of a server's gRPC and HTTP ports, read again when it changes; of a client that calls with a certificate (implies --tls)"`
 	TLSKey       string  `env:"TLS_KEY" help:"private key of --tls-cert, PEM"`
-	TLSClientCA  string  `env:"TLS_CLIENT_CA" help:"authorities of client certificates, PEM; their names are listed in the file of static keys"`
+	TLSClientCA  string  `env:"TLS_CLIENT_CA" help:"authorities of client certificates, PEM; their names are listed in the file of --auth static:FILE, as san:NAME"`
 	Quota        float64 `env:"QUOTA" help:"calls a second each caller may make (default: any number)"`
 	SecretFile   string  `env:"SECRET_FILE" help:"file with the root secret, at least 32 bytes; several lines = key ring, the first seals (default: a secret made in the database)"`
 	Reflection   bool    `env:"REFLECTION" help:"answer gRPC reflection, for grpcurl without files"`

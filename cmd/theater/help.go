@@ -34,6 +34,11 @@ to stderr. An interrupt or SIGTERM stops it in order, within 25 s.
   $ theater serve --store postgres://theater:secret@db/theater --redis redis://cache:6379 \
       --auth static:/etc/theater/keys.json --grpc-addr :50051 --http-addr :8080
 
+Front ends with tokens of an identity provider, services with certificates or keys:
+
+  $ theater serve --auth oidc,static:keys.json --oidc-issuer https://id.example.com --oidc-audience theater \
+      --tls-cert tls.crt --tls-key tls.key --tls-client-ca services.pem
+
 Redis forms:
   embedded                                       in this process; refused with PostgreSQL
   redis://[USER:PASSWORD@]HOST:PORT[/DB]         one server; rediss:// for TLS

@@ -5,14 +5,18 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -112,4 +116,49 @@ func TestCommandsCallOverTLSOfAPrivateAuthority(t *testing.T) {
 	check = theater(t, "", append([]string{"check"}, settings...)...)
 	assert.Equal(t, exitFailed, check.code)
 	assert.Contains(t, check.out, "server.key: no such file")
+}
+
+// Front ends with tokens of a provider and services with certificates, at the same doors.
+func TestAProviderAndCertificatesTogether(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	a.server(t)
+	a.client(t, "importer")
+	keys := a.file("keys.json")
+	require.NoError(t, os.WriteFile(keys, []byte(`{"san:spiffe://theater/importer": {"id": "importer", "roles": ["ADMIN"]}}`), 0o600))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	var provider *httptest.Server
+	provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}})
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": provider.URL, "jwks_uri": provider.URL + "/keys"})
+	}))
+	defer provider.Close()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
+	require.NoError(t, err)
+	claims, err := json.Marshal(map[string]any{"iss": provider.URL, "aud": "theater", "sub": "desk", "exp": time.Now().Add(time.Hour).Unix(), "theater_role": "EDITOR"})
+	require.NoError(t, err)
+	signed, err := signer.Sign(claims)
+	require.NoError(t, err)
+	token, err := signed.CompactSerialize()
+	require.NoError(t, err)
+
+	p := start(t, nil, "serve", "--store", "sqlite:"+a.file("theater.db"), "--auth", "oidc,static:"+keys,
+		"--oidc-issuer", provider.URL, "--oidc-audience", "theater",
+		"--tls-cert", a.file("server.pem"), "--tls-key", a.file("server.key"), "--tls-client-ca", a.file("ca.pem"))
+	for name, c := range map[string]struct {
+		flags []string
+		code  int
+	}{
+		"token":       {[]string{"--token", token}, exitOK},
+		"certificate": {[]string{"--tls-cert", a.file("importer.pem"), "--tls-key", a.file("importer.key")}, exitOK},
+		"neither":     {nil, exitFailed},
+		"bad token":   {[]string{"--token", token + "x", "--tls-cert", a.file("importer.pem"), "--tls-key", a.file("importer.key")}, exitFailed},
+	} {
+		got := theater(t, "", append([]string{"export", "films", "--server", p.addrs.GRPC, "--tls-ca", a.file("ca.pem"), "--tls-server-name", "theater.example"}, c.flags...)...)
+		assert.Equal(t, c.code, got.code, "%s: %s", name, got.err)
+	}
 }

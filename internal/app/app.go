@@ -19,7 +19,7 @@ type Config struct {
 	Store string
 	// Redis is EmbeddedRedis or a form of OpenRedis.
 	Redis string
-	// Auth is "open", "static:FILE" or "oidc".
+	// Auth is "open", or one or more of "static:FILE" and "oidc" with commas.
 	Auth string
 	// OIDC is the provider of "oidc".
 	OIDC auth.OIDCConfig

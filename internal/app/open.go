@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -67,7 +66,13 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 			return nil, fmt.Errorf("tls: %w", err)
 		}
 	}
-	a := &App{logger: tel.Log}
+	c.OIDC.Logger = tel.Log
+	var ours auth.Minted
+	callers, provider, err := openAuth(c, &ours)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	a := &App{logger: tel.Log, provider: provider}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -81,6 +86,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	ours.Keys = keys
 	client, closeRedis, err := OpenRedis(c.Redis)
 	if err != nil {
 		return nil, err
@@ -109,12 +115,6 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 		BuiltinCharts: a.rank.Charts(), BuiltinSections: listing.Sections(), BuiltinLayouts: listing.Layouts(),
 	})
 
-	c.OIDC.Logger = tel.Log
-	callers, provider, err := openAuth(c, keys)
-	if err != nil {
-		return nil, err
-	}
-	a.provider = provider
 	a.door, err = edge.New(edge.Config{
 		GRPCAddr: c.GRPCAddr, HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr,
 		Register: a.Register,
@@ -181,18 +181,29 @@ func openKeys(file string, db *sqldb.DB) (*auth.Keys, error) {
 }
 
 // openAuth makes what tells callers apart, and gives the identity provider if there is one.
-// Where callers are told apart at all, tokens made with the root secret are known too.
-func openAuth(c Config, keys *auth.Keys) (auth.Authenticator, *auth.OIDC, error) {
-	if c.Auth == "open" {
+// Where callers are told apart at all, tokens made with the root secret are known too, by the
+// keys that ours comes to hold.
+func openAuth(c Config, ours *auth.Minted) (_ auth.Authenticator, provider *auth.OIDC, err error) {
+	kinds, err := readAuth(c.Auth)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kinds.open {
 		return auth.Open{}, nil, nil
 	}
-	if file, ok := strings.CutPrefix(c.Auth, "static:"); ok {
+	all := auth.AnyOf{ours}
+	if kinds.oidc {
+		if provider, err = auth.NewOIDC(c.OIDC); err != nil {
+			return nil, nil, err
+		}
+		all = append(all, provider)
+	}
+	for _, file := range kinds.static {
 		static, err := auth.ReadStatic(file)
-		return auth.AnyOf{auth.Minted{Keys: keys}, static}, nil, err
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, static)
 	}
-	if c.Auth == "oidc" {
-		provider, err := auth.NewOIDC(c.OIDC)
-		return auth.AnyOf{auth.Minted{Keys: keys}, provider}, provider, err
-	}
-	return nil, nil, fmt.Errorf("auth %q: want open, static:FILE or oidc", c.Auth)
+	return all, provider, nil
 }

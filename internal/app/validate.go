@@ -10,7 +10,7 @@ import (
 // Validate says what in the settings does not fit together, before anything is opened. Its
 // errors name the flag of the command and the rule.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.checkStores, c.checkAuth, c.checkAddrs, c.checkTLS} {
+	for _, check := range []func() error{c.checkStores, c.checkTLS, c.checkAuth, c.checkAddrs} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -38,17 +38,44 @@ func (c *Config) checkStores() error {
 }
 
 func (c *Config) checkAuth() error {
-	file, static := strings.CutPrefix(c.Auth, "static:")
-	switch {
-	case static && file != "", c.Auth == "open":
-		return nil
-	case c.Auth == "oidc":
+	kinds, err := readAuth(c.Auth)
+	if err != nil {
+		return err
+	}
+	if kinds.oidc {
 		if err := c.OIDC.Validate(); err != nil {
 			return fmt.Errorf("--auth oidc: --oidc-%w", err)
 		}
-		return nil
 	}
-	return fmt.Errorf("--auth %q: want open, static:FILE or oidc", c.Auth)
+	if c.TLS != nil && c.TLS.ClientCA != "" && len(kinds.static) == 0 {
+		return fmt.Errorf("--tls-client-ca: with --auth %s no certificate is anybody's; they are listed in a file of static keys, as in --auth oidc,static:FILE", c.Auth)
+	}
+	return nil
+}
+
+// authKinds are the parts of the setting Auth.
+type authKinds struct {
+	open, oidc bool
+	static     []string // files
+}
+
+func readAuth(setting string) (kinds authKinds, err error) {
+	for part := range strings.SplitSeq(setting, ",") {
+		file, static := strings.CutPrefix(part, "static:")
+		switch {
+		case static && file != "":
+			kinds.static = append(kinds.static, file)
+		case part == "oidc":
+			kinds.oidc = true
+		case part == "open" && part == setting:
+			kinds.open = true
+		case part == "open":
+			return kinds, fmt.Errorf("--auth %q: open lets everyone in, whoever else is named beside it", setting)
+		default:
+			return kinds, fmt.Errorf("--auth %q: want open, static:FILE, oidc, or several of the last two with commas", setting)
+		}
+	}
+	return kinds, nil
 }
 
 func (c *Config) checkAddrs() error {

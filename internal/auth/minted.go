@@ -45,8 +45,15 @@ func Mint(k *Keys, c Claims, ttl time.Duration) (string, error) {
 	return mintedPrefix + k.Seal("caller", b, nil), nil
 }
 
-// errForeign is one value, because AnyOf meets it with every call whose token is another's.
-var errForeign = Unauthenticated("unknown token")
+// The refusals of those who do not recognise a token. Each is one value, because AnyOf meets
+// them with every call whose token is another's.
+var (
+	errForeign = Unauthenticated("unknown token")
+	errNoKey   = Unauthenticated("unknown key")
+	errNoJWT   = Unauthenticated("not a token of this service's provider")
+)
+
+func unrecognised(err error) bool { return err == errForeign || err == errNoKey || err == errNoJWT }
 
 // Minted takes tokens of Mint; everything else is unknown to it.
 type Minted struct{ Keys *Keys }
@@ -79,7 +86,7 @@ func (m Minted) Authenticate(_ context.Context, c Credentials) (*Caller, error) 
 }
 
 // AnyOf asks several authenticators: the first to know the caller decides. Credentials that
-// none of them knows are refused.
+// none of them knows are refused, in the words of the first to recognise them.
 type AnyOf []Authenticator
 
 // Authenticate implements Authenticator.
@@ -89,7 +96,9 @@ func (a AnyOf) Authenticate(ctx context.Context, c Credentials) (*Caller, error)
 		caller, err := one.Authenticate(ctx, c)
 		switch {
 		case err != nil:
-			refusal = err
+			if refusal == nil || unrecognised(refusal) {
+				refusal = err
+			}
 		case caller.Roles != 0:
 			return caller, nil
 		}

@@ -104,7 +104,7 @@ func (o *OIDC) Authenticate(ctx context.Context, c Credentials) (*Caller, error)
 		return nobody, nil
 	}
 	if len(c.Bearer) > maxJWT || strings.Count(c.Bearer, ".") != 2 {
-		return nil, Unauthenticated("not a token of this service's provider")
+		return nil, errNoJWT
 	}
 	hash := sha256.Sum256([]byte(c.Bearer))
 	now := o.keys.now()

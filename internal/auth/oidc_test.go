@@ -310,6 +310,36 @@ func TestMintedTokens(t *testing.T) {
 	assert.Zero(t, nobody.Roles)
 }
 
+func TestTheOneWhoRecognisesATokenSaysWhyItIsRefused(t *testing.T) {
+	p := newProvider(t)
+	key := p.publish(t, "k", rsaKey(t), jose.RS256)
+	k := keysOf(t, rootOf(1))
+	minted, err := auth.Mint(k, auth.Claims{ID: "x", Roles: []string{"VIEWER"}}, time.Nanosecond)
+	require.NoError(t, err)
+	static, err := auth.ParseStatic([]byte(`{
+		"` + webKey + `": {"id": "web", "roles": ["VIEWER"]},
+		"a-key-of-last-year": {"id": "old", "roles": ["VIEWER"], "expires": "2020-01-01T00:00:00Z"}}`))
+	require.NoError(t, err)
+	o := oidcOf(t, p)
+	for _, all := range []auth.AnyOf{{auth.Minted{Keys: k}, o, static}, {static, o, auth.Minted{Keys: k}}} {
+		for token, says := range map[string]string{
+			minted:                                 "the token has expired",
+			"a-key-of-last-year":                   "the key has expired",
+			sign(t, key, p.good(claims{"exp": 1})): "the token has expired",
+			sign(t, key, p.good(claims{"aud": "billing"})): "the token is not valid here",
+			"a-key-of-nobodys": "unknown",
+		} {
+			_, err := all.Authenticate(t.Context(), bearerOf(token))
+			assert.ErrorContains(t, err, says, token)
+		}
+		for _, token := range []string{webKey, sign(t, key, p.good(nil))} {
+			caller, err := all.Authenticate(t.Context(), bearerOf(token))
+			require.NoError(t, err)
+			assert.True(t, caller.Has(pb.Access_VIEWER))
+		}
+	}
+}
+
 func FuzzAuthenticateOIDC(f *testing.F) {
 	p := newProvider(f)
 	key := p.publish(f, "k", rsaSecret, jose.RS256)

@@ -142,7 +142,7 @@ func (s *Static) Authenticate(_ context.Context, c Credentials) (*Caller, error)
 	if k := s.callers[sha256.Sum256([]byte(c.Bearer))]; k != nil {
 		return k.at(time.Now())
 	}
-	return nil, Unauthenticated("unknown key")
+	return nil, errNoKey
 }
 
 func (k *known) at(now time.Time) (*Caller, error) {
