@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
@@ -147,8 +148,8 @@ type claims struct {
 	NotBefore float64         `json:"nbf"`
 	IssuedAt  float64         `json:"iat"`
 	Role      json.RawMessage `json:"theater_role"`
-	Audience  string          `json:"theater_audience"`
-	AgeBand   string          `json:"theater_age_band"`
+	Audience  json.RawMessage `json:"theater_audience"`
+	AgeBand   json.RawMessage `json:"theater_age_band"`
 	Markets   json.RawMessage `json:"theater_markets"`
 }
 
@@ -165,7 +166,7 @@ func callerOf(token *oidc.IDToken, now time.Time) (*Caller, error) {
 	if token.Subject == "" {
 		return nil, errors.New("the token has no subject")
 	}
-	p := Claims{ID: token.Subject, Audience: c.Audience, AgeBand: c.AgeBand}
+	p := Claims{ID: token.Subject}
 	if !idForm.MatchString(p.ID) {
 		sum := sha256.Sum256([]byte(p.ID))
 		p.ID = "sha256:" + hex.EncodeToString(sum[:])
@@ -177,26 +178,47 @@ func callerOf(token *oidc.IDToken, now time.Time) (*Caller, error) {
 	if p.Markets, err = oneOrMore(c.Markets); err != nil {
 		return nil, err
 	}
+	if p.Audience, err = one(c.Audience); err != nil {
+		return nil, err
+	}
+	if p.AgeBand, err = one(c.AgeBand); err != nil {
+		return nil, err
+	}
 	return p.caller()
 }
 
-// oneOrMore reads a claim that providers write as a string, as words or as a list.
-func oneOrMore(raw json.RawMessage) ([]string, error) {
-	if len(raw) == 0 || string(raw) == "null" {
+// oneOrMore reads a claim that providers write as a string, as words, with commas or as a
+// list; nil when the token does not have it. One that is there and empty is an error: absent
+// claims set no bounds, and a provider that meant to set some must not set none.
+func oneOrMore(raw json.RawMessage) (list []string, err error) {
+	if raw == nil {
 		return nil, nil
 	}
 	if raw[0] == '"' {
-		var one string
-		if err := json.Unmarshal(raw, &one); err != nil {
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
 			return nil, err
 		}
-		return strings.Fields(one), nil
-	}
-	var list []string
-	if err := json.Unmarshal(raw, &list); err != nil {
+		list = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	} else if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, fmt.Errorf("a claim is neither a string nor a list of them: %w", err)
 	}
+	if len(list) == 0 {
+		return nil, errors.New("a claim is empty")
+	}
 	return list, nil
+}
+
+// one reads a claim of one value.
+func one(raw json.RawMessage) (string, error) {
+	list, err := oneOrMore(raw)
+	if err != nil || list == nil {
+		return "", err
+	}
+	if len(list) > 1 || list[0] == "" {
+		return "", errors.New("a claim has not one value")
+	}
+	return list[0], nil
 }
 
 // checkHeader refuses headers that would let a token choose its own key, and token types

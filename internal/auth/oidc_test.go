@@ -144,6 +144,11 @@ func TestTokensOfTheProvider(t *testing.T) {
 		require.NoError(t, err, s.Algorithm)
 		assert.Equal(t, &auth.Caller{ID: "user|1", Roles: 1<<pb.Access_EDITOR | 1<<pb.Access_PUBLISHER, Markets: []string{"CN"}, AgeBand: pb.Film_AGE_8, Audience: pb.Viewer_KIDS}, caller)
 	}
+	for _, markets := range []any{"US,CN", "US, CN", "US CN", []string{"US", "CN"}} {
+		caller, err := o.Authenticate(t.Context(), bearerOf(sign(t, signers[0], p.good(claims{"theater_markets": markets}))))
+		require.NoError(t, err)
+		assert.Equal(t, []string{"US", "CN"}, caller.Markets)
+	}
 	caller, err := o.Authenticate(t.Context(), bearerOf(sign(t, signers[0], p.good(claims{"sub": "Jo Ann\n"}))))
 	require.NoError(t, err)
 	assert.Regexp(t, "^sha256:", caller.ID, "a subject unfit for logs")
@@ -239,6 +244,16 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"a band that is none":      sign(t, key, p.good(claims{"theater_age_band": "AGE_99"})),
 		"children of eighteen":     sign(t, key, p.good(claims{"theater_audience": "KIDS", "theater_age_band": "AGE_18"})),
 		"a market that is none":    sign(t, key, p.good(claims{"theater_markets": []string{"*"}})),
+		"markets, but none":        sign(t, key, p.good(claims{"theater_markets": []string{}})),
+		"markets in no words":      sign(t, key, p.good(claims{"theater_markets": ""})),
+		"markets of white space":   sign(t, key, p.good(claims{"theater_markets": " , "})),
+		"markets null":             sign(t, key, p.good(claims{"theater_markets": json.RawMessage("null")})),
+		"a market without name":    sign(t, key, p.good(claims{"theater_markets": []string{""}})),
+		"markets of another type":  sign(t, key, p.good(claims{"theater_markets": 6})),
+		"an empty audience":        sign(t, key, p.good(claims{"theater_audience": ""})),
+		"audience null":            sign(t, key, p.good(claims{"theater_audience": json.RawMessage("null")})),
+		"two audiences":            sign(t, key, p.good(claims{"theater_audience": []string{"KIDS", "ADULT"}})),
+		"an empty band":            sign(t, key, p.good(claims{"theater_age_band": []string{""}})),
 		"a logout token":           sign(t, key, p.good(nil), "typ", "logout+jwt"),
 		"critical header":          sign(t, key, p.good(nil), "crit", []string{"x"}, "x", 1),
 	} {

@@ -193,6 +193,9 @@ func (p *Claims) caller() (*Caller, error) {
 	if c.Roles == 0 {
 		return nil, fmt.Errorf("%s: at least one role is required", p.ID)
 	}
+	if p.Markets != nil && len(p.Markets) == 0 {
+		return nil, fmt.Errorf("%s: markets are there and empty; leave them out for all markets", p.ID)
+	}
 	for _, m := range p.Markets {
 		if !marketForm.MatchString(m) {
 			return nil, fmt.Errorf("%s: market %q is not two capital letters", p.ID, m)

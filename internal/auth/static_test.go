@@ -64,6 +64,7 @@ func TestStaticFilesAreChecked(t *testing.T) {
 		"unknown role":   `{"` + webKey + `": {"id": "a", "roles": ["KING"]}}`,
 		"zero role":      `{"` + webKey + `": {"id": "a", "roles": ["ROLE_UNSPECIFIED"]}}`,
 		"bad market":     `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "markets": ["china"]}}`,
+		"no markets":     `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "markets": []}}`,
 		"bad audience":   `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "audience": "DOGS"}}`,
 		"bad band":       `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "age_band": "AGE_9"}}`,
 		"adult children": `{"` + webKey + `": {"id": "a", "roles": ["VIEWER"], "audience": "KIDS", "age_band": "AGE_18"}}`,
