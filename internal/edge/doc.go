@@ -24,6 +24,10 @@
 // Why the HTTP port does not proxy to the gRPC port: connect calls the same wrapped handler
 // with a decoder of its own, so there is no second hop, and an encoded page goes out as it is.
 //
+// Why a call over HTTP waits for its own goroutines (leg.go): rooms send and receive in
+// goroutines that end with their handler, as grpc-go has it; net/http gives what they still
+// hold to the next call.
+//
 // Rejected: grpc-go's ServeHTTP for a single port (about twice the cost of a call);
 // cmux (dead); otelgrpc (see package telemetry).
 package edge

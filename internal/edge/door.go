@@ -165,6 +165,9 @@ func (d *door) stream(m *method, clientStreams bool, next grpc.StreamHandler) gr
 			if p := recover(); p != nil {
 				err = panicked(p)
 			}
+			if w, ok := s.(*webStream); ok {
+				w.end()
+			}
 			s.SetTrailer(d.trailer(v))
 			err = v.leave(err)
 		}()

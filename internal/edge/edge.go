@@ -65,6 +65,8 @@ type Config struct {
 	Denied func(context.Context, Denied) error
 	// Drain is how long calls in flight may take when the server stops; 0 = 20 s.
 	Drain time.Duration
+	// Stall is how long an HTTP/2 connection may take nothing it is sent; 0 = 15 s.
+	Stall time.Duration
 }
 
 // Addresses are where the server listens.
@@ -104,6 +106,9 @@ func New(c Config) (_ *Server, err error) {
 	}
 	if c.Drain == 0 {
 		c.Drain = drainLimit
+	}
+	if c.Stall == 0 {
+		c.Stall = stallLimit
 	}
 	if auth.IsOpen(c.Auth) {
 		for _, addr := range []string{c.GRPCAddr, c.HTTPAddr} {

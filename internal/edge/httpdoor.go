@@ -23,13 +23,14 @@ const (
 	replyLimit = 60 * time.Second
 )
 
-type reachedKey struct{}
+type completedKey struct{}
 
-// reached notes that a call got as far as our handlers, whose errors are complete.
-func reached(ctx context.Context) {
-	if r, ok := ctx.Value(reachedKey{}).(*bool); ok {
-		*r = true
-	}
+// reached notes that a call got as far as our handlers, whose errors are complete, and gives
+// its response.
+func reached(ctx context.Context) *completed {
+	c, _ := ctx.Value(completedKey{}).(*completed) // httpDoor is before all of them
+	c.reached = true
+	return c
 }
 
 // httpDoor is what every call of the HTTP port passes before the RPC protocols: it bounds
@@ -45,7 +46,7 @@ func httpDoor(next http.Handler, streaming map[string]bool) http.Handler {
 			_ = c.SetWriteDeadline(time.Now().Add(replyLimit))
 		}
 		out := &completed{ResponseWriter: w}
-		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), reachedKey{}, &out.reached)))
+		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), completedKey{}, out)))
 		out.finish()
 	})
 }
@@ -58,6 +59,8 @@ type completed struct {
 	// was to be its body.
 	refused int
 	text    []byte
+	// receiving and sending are what our handlers do with the connection.
+	receiving, sending leg
 }
 
 // Unwrap is for http.ResponseController.

@@ -24,6 +24,9 @@ const (
 	// workers are goroutines kept for calls; at or above the calls in flight they save 8 to
 	// 17 % of a small call.
 	workers = 128
+	// stallLimit is how long an HTTP/2 connection may take no byte of what it is sent. It
+	// frees those who wait for it where the end of a stream cannot be told either.
+	stallLimit = 15 * time.Second
 	// drainLimit leaves 5 s of the 25 s a stop may take for the stores.
 	drainLimit = 20 * time.Second
 	// cutLimit is how long handlers may still run when their calls are already cut.
@@ -77,7 +80,7 @@ func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
 	server := &http.Server{
 		Handler:           handler,
 		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: s.door.Stall},
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaders,

@@ -40,7 +40,7 @@ func (s *stream) RecvMsg(m any) error {
 
 // receive waits for a message or for the end of ctx, which the transport alone would not
 // notice while its client is silent. The goroutine ends with the handler at the latest,
-// because that ends the transport's stream.
+// because that ends the transport's stream (leg.go for HTTP).
 func receive(ctx context.Context, s grpc.ServerStream, m any) error {
 	got := make(chan error, 1)
 	go func() { got <- s.RecvMsg(m) }()

@@ -82,10 +82,13 @@ func specOf(d protoreflect.MethodDescriptor, name string) connect.Spec {
 // unary registers a unary handler that is already behind the door.
 func (w *web) unary(spec connect.Spec, srv any, handler grpc.MethodHandler) {
 	w.server.Register(connect.Method{Spec: spec, Handler: func(ctx context.Context, _ connect.Spec, s connect.ServerStream) error {
-		reached(ctx)
+		c := reached(ctx)
 		info, _ := connect.CallInfoForServerContext(ctx)
 		ctx = incoming(ctx, info, spec.Procedure)
-		reply, err := handler(srv, ctx, func(m any) error { return received(s.Receive(m)) }, nil)
+		reply, err := handler(srv, ctx, func(m any) error {
+			return c.receiving.walk(func() error { return received(s.Receive(m)) })
+		}, nil)
+		c.receiving.end(c.stopReading)
 		if err != nil {
 			return toConnect(err)
 		}
@@ -138,9 +141,9 @@ func matches(wanted []string, tag string) bool {
 // stream registers a streaming handler that is already behind the door.
 func (w *web) stream(spec connect.Spec, srv any, handler grpc.StreamHandler) {
 	w.server.Register(connect.Method{Spec: spec, Handler: func(ctx context.Context, _ connect.Spec, s connect.ServerStream) error {
-		reached(ctx)
+		c := reached(ctx)
 		info, _ := connect.CallInfoForServerContext(ctx)
-		return toConnect(handler(srv, &webStream{ServerStream: s, ctx: incoming(ctx, info, spec.Procedure)}))
+		return toConnect(handler(srv, &webStream{ServerStream: s, ctx: incoming(ctx, info, spec.Procedure), response: c}))
 	}})
 }
 
@@ -182,21 +185,35 @@ func add(h *connect.Header, md metadata.MD) {
 	}
 }
 
+// webStream is a stream of connect as handlers know streams from grpc-go.
 type webStream struct {
 	connect.ServerStream
-	ctx context.Context
+	ctx      context.Context
+	response *completed
 }
 
-func (s *webStream) Context() context.Context       { return s.ctx }
-func (s *webStream) SendMsg(m any) error            { return s.Send(m) }
-func (s *webStream) RecvMsg(m any) error            { return received(s.Receive(m)) }
+func (s *webStream) Context() context.Context { return s.ctx }
+func (s *webStream) SendMsg(m any) error {
+	return s.response.sending.walk(func() error { return s.Send(m) })
+}
+func (s *webStream) RecvMsg(m any) error {
+	return s.response.receiving.walk(func() error { return received(s.Receive(m)) })
+}
 func (s *webStream) SetHeader(md metadata.MD) error { return grpc.SetHeader(s.ctx, md) }
 func (s *webStream) SetTrailer(md metadata.MD)      { _ = grpc.SetTrailer(s.ctx, md) } // headers cannot fail
 func (s *webStream) SendHeader(md metadata.MD) error {
-	if err := s.SetHeader(md); err != nil {
-		return err
-	}
-	return s.SendHeaders()
+	return s.response.sending.walk(func() error {
+		if err := s.SetHeader(md); err != nil {
+			return err
+		}
+		return s.SendHeaders()
+	})
+}
+
+// end waits until nobody uses the stream any more, and sees to it that this is soon.
+func (s *webStream) end() {
+	s.response.sending.end(s.response.stopWriting)
+	s.response.receiving.end(s.response.stopReading)
 }
 
 // received makes the errors of connect in receiving a message those of grpc-go, which the
