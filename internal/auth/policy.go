@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -37,6 +38,14 @@ func (c *Caller) Allow(roles uint32) error {
 		return Unauthenticated("no credentials")
 	}
 	return fault.New(fault.PermissionDenied, pb.ErrorReason_PERMISSION_DENIED, "your roles do not allow this method")
+}
+
+// Limited reports whether the caller may change only what concerns its Markets.
+func (c *Caller) Limited() bool { return len(c.Markets) > 0 && !c.Has(pb.Access_ADMIN) }
+
+// Beyond is what a Limited caller is told of a change that reaches further.
+func (c *Caller) Beyond() error {
+	return fault.New(fault.PermissionDenied, pb.ErrorReason_PERMISSION_DENIED, "the caller may change only what concerns the markets %s", strings.Join(c.Markets, ", "))
 }
 
 // Unauthenticated is the answer to missing or bad credentials. why is for the client and

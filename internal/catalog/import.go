@@ -221,7 +221,7 @@ func provenance(f *pb.Film) *pb.Provenance {
 }
 
 func (b *batch) known(slug string) bool {
-	return b.genres.knows(slug) || b.req.GetCreateGenres() && !limited(b.by) // genres are for all markets
+	return b.genres.knows(slug) || b.req.GetCreateGenres() && !b.by.Limited() // genres are for all markets
 }
 
 // publish makes a draft PUBLISHED if that was asked for and the rules are met; held says why

@@ -2,13 +2,11 @@ package catalog
 
 import (
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/auth"
-	"github.com/aitheater/theater/internal/fault"
 )
 
 // permit refuses a change that reaches beyond the markets a caller is limited to. Such a
@@ -16,16 +14,10 @@ import (
 // markets; of other films it may change what stands under these markets: windows, ratings,
 // licences and take-downs. old is nil for a new film.
 func permit(c *auth.Caller, old, f *pb.Film) error {
-	if !limited(c) || reach(old, c.Markets) && reach(f, c.Markets) || proto.Equal(others(old, c.Markets), others(f, c.Markets)) {
+	if !c.Limited() || reach(old, c.Markets) && reach(f, c.Markets) || proto.Equal(others(old, c.Markets), others(f, c.Markets)) {
 		return nil
 	}
-	return beyond(c)
-}
-
-func limited(c *auth.Caller) bool { return len(c.Markets) > 0 && !c.Has(pb.Access_ADMIN) }
-
-func beyond(c *auth.Caller) error {
-	return fault.New(fault.PermissionDenied, pb.ErrorReason_PERMISSION_DENIED, "the caller may change only what concerns the markets %s", strings.Join(c.Markets, ", "))
+	return c.Beyond()
 }
 
 // reach reports whether all windows of a film lie within some markets.

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/masks"
 	"github.com/aitheater/theater/internal/resource"
@@ -16,11 +18,16 @@ import (
 var everything = &fieldmaskpb.FieldMask{Paths: []string{"*"}}
 
 // Restore makes the editable fields of an earlier body of a film or genre the current ones,
-// under today's rules, inside another room's write; etag is checked when set. State, uid,
-// times, take-downs and counts of a film stay as they are, and a deleted film is refused. The
-// change is for the caller to Put; nil when nothing differs.
-func (s *Service) Restore(w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error) {
+// under today's rules and as far as the caller of ctx may change it, inside another room's
+// write; etag is checked when set. State, uid, times, take-downs and counts of a film stay as
+// they are, and a deleted film is refused. The change is for the caller to Put; nil when
+// nothing differs.
+func (s *Service) Restore(ctx context.Context, w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error) {
+	by := auth.CallerFrom(ctx)
 	if strings.HasPrefix(name, genrePrefix) {
+		if by.Limited() { // genres are for all markets
+			return nil, by.Beyond()
+		}
 		return restoreGenre(w, name, body, etag)
 	}
 	old, err := loadFilm(w, name)
@@ -40,6 +47,9 @@ func (s *Service) Restore(w *changes.Writer, name string, body []byte, etag stri
 	}
 	e := edit{path: "film", change: replaceFields(earlier, mask)}
 	if err := e.change(f, w.Now); err != nil {
+		return nil, err
+	}
+	if err := permit(by, old, f); err != nil {
 		return nil, err
 	}
 	if err := e.check(w, old, f); err != nil {

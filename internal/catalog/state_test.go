@@ -65,7 +65,7 @@ func TestRestore(t *testing.T) {
 		down, err := h.TakeDownFilm(h.ctx, &pb.TakeDownFilmRequest{Name: first.Name, Markets: []string{"SG"}})
 		require.NoError(t, err)
 		restore := func(name string, body []byte, etag string) error {
-			return h.within(func(w *changes.Writer) (*changes.Change, error) { return h.Restore(w, name, body, etag) })
+			return h.within(func(w *changes.Writer) (*changes.Change, error) { return h.Restore(h.ctx, w, name, body, etag) })
 		}
 		assert.Equal(t, pb.ErrorReason_ETAG_MISMATCH, reason(t, restore(first.Name, body, first.Etag)))
 		require.NoError(t, restore(first.Name, body, down.Film.Etag))

@@ -8,11 +8,44 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 )
+
+func TestNoRollbackReachesBeyondTheCallersMarkets(t *testing.T) {
+	onEachStore(t, func(t *testing.T, h *house) {
+		sg := auth.WithCaller(context.Background(), &auth.Caller{ID: "sg", Roles: 1 << pb.Access_PUBLISHER, Markets: []string{"SG"}})
+		local := h.film("local", func(f *pb.Film) { f.Availability = []*pb.Availability{{Markets: []string{"SG"}}} })
+		shared := h.film("shared")
+		genre, err := h.catalog.CreateGenre(h.ctx, &pb.CreateGenreRequest{GenreId: "noir", Genre: &pb.Genre{DisplayNames: map[string]string{"en": "Noir"}}})
+		require.NoError(t, err)
+		chart, err := h.charts.CreateChart(h.ctx, &pb.CreateChartRequest{ChartId: "mine", Chart: &pb.Chart{Kind: pb.Chart_NEW}})
+		require.NoError(t, err)
+		_, err = h.charts.UpdateChart(h.ctx, &pb.UpdateChartRequest{Chart: &pb.Chart{Name: chart.GetName(), Title: map[string]string{"en": "Mine"}}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"title"}}})
+		require.NoError(t, err)
+		_, err = h.catalog.UpdateGenre(h.ctx, &pb.UpdateGenreRequest{Genre: &pb.Genre{Name: genre.GetName(), Children: true}})
+		require.NoError(t, err)
+		for _, name := range []string{local, shared} {
+			_, err = h.catalog.UpdateFilm(h.ctx, &pb.UpdateFilmRequest{Film: &pb.Film{Name: name, Tags: []string{"edited"}}})
+			require.NoError(t, err)
+		}
+		for name, may := range map[string]bool{local: true, shared: false, genre.GetName(): false, chart.GetName(): false} {
+			all, err := h.ListRevisions(h.ctx, &pb.ListRevisionsRequest{Name: name})
+			require.NoError(t, err)
+			first := all.GetRevisions()[len(all.GetRevisions())-1].GetRevision()
+			_, err = h.Rollback(sg, &pb.RollbackRequest{Name: name, Revision: first})
+			if may {
+				require.NoError(t, err, name)
+				continue
+			}
+			require.Equal(t, pb.ErrorReason_PERMISSION_DENIED, reason(t, err), name)
+		}
+	})
+}
 
 func TestRollbackMakesAnEarlierRevisionCurrent(t *testing.T) {
 	onEachStore(t, func(t *testing.T, h *house) {

@@ -37,6 +37,7 @@ type house struct {
 	clock   *sqldb.Clock
 	catalog *catalog.Service
 	listing *listing.Service
+	charts  *rank.Service
 }
 
 func onEachStore(t *testing.T, test func(t *testing.T, h *house)) {
@@ -56,7 +57,7 @@ func open(t *testing.T, url, replica string) *house {
 	cat := catalog.New(log, sh, keys, db.Clock())
 	ranker := rank.New(db, log, sh, gens, keys)
 	lst := listing.New(listing.Config{Shelf: sh, Generations: gens, Keys: keys, Clock: db.Clock(), Charts: ranker})
-	h := &house{t: t, ctx: ctx, log: log, shelf: sh, clock: db.Clock(), catalog: cat, listing: lst, Service: curation.New(curation.Config{
+	h := &house{t: t, ctx: ctx, log: log, shelf: sh, clock: db.Clock(), catalog: cat, listing: lst, charts: ranker, Service: curation.New(curation.Config{
 		Log: log, Shelf: sh, Generations: gens, Keys: keys, Clock: db.Clock(), Films: cat, Pages: lst, Rankings: ranker, Catalog: cat, Charts: ranker,
 		BuiltinCharts: ranker.Charts(), BuiltinSections: listing.Sections(), BuiltinLayouts: listing.Layouts(),
 	})}

@@ -127,9 +127,9 @@ func (s *Service) Rollback(ctx context.Context, req *pb.RollbackRequest) (*pb.Re
 func (s *Service) rollback(ctx context.Context, w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error) {
 	switch kind, _, _ := strings.Cut(name, "/"); kind {
 	case "films", "genres":
-		return s.Catalog.Restore(w, name, body, etag)
+		return s.Catalog.Restore(ctx, w, name, body, etag)
 	case "charts":
-		return s.Charts.Restore(w, name, body, etag)
+		return s.Charts.Restore(ctx, w, name, body, etag)
 	case "sections":
 		return s.rollbackSection(ctx, w, name, body, etag)
 	default:

@@ -25,10 +25,10 @@ type Films interface {
 	CheckState(film *pb.Film, state pb.Film_State, at time.Time) []fault.Violation
 }
 
-// Restorer makes an earlier body of a resource the current one under today's rules; nil when
-// nothing differs.
+// Restorer makes an earlier body of a resource the current one under today's rules, if
+// the caller of ctx may; nil when nothing differs.
 type Restorer interface {
-	Restore(w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error)
+	Restore(ctx context.Context, w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error)
 }
 
 // Pages composes a page by the code that serves.

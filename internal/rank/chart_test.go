@@ -3,6 +3,7 @@ package rank
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/ledger"
 	"github.com/aitheater/theater/internal/theatertest"
@@ -99,6 +101,29 @@ func TestChartsAreVersionedData(t *testing.T) {
 	assert.Empty(t, second.NextPageToken)
 	_, err = h.ListCharts(ctx, &pb.ListChartsRequest{PageToken: "x"})
 	assert.True(t, fault.Is(err, pb.ErrorReason_INVALID_PAGE_TOKEN))
+}
+
+func TestChartsAreForEditorsOfAllMarkets(t *testing.T) {
+	h := open(t, theatertest.SQLite(t), theatertest.Redis(t))
+	for name, c := range map[string]struct {
+		caller auth.Caller
+		may    bool
+	}{
+		"an editor":              {auth.Caller{Roles: 1 << pb.Access_EDITOR}, true},
+		"an editor of a market":  {auth.Caller{Roles: 1 << pb.Access_EDITOR, Markets: []string{"SG"}}, false},
+		"an admin with a market": {auth.Caller{Roles: 1 << pb.Access_ADMIN, Markets: []string{"SG"}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := auth.WithCaller(context.Background(), &c.caller)
+			_, created := h.CreateChart(ctx, &pb.CreateChartRequest{ChartId: strings.ReplaceAll(name, " ", "-"), Chart: hotChart(func(*pb.Chart) {})})
+			_, updated := h.UpdateChart(ctx, &pb.UpdateChartRequest{Chart: &pb.Chart{Name: "charts/hot", MinVotes: 3}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"min_votes"}}})
+			_, none := h.UpdateChart(ctx, &pb.UpdateChartRequest{Chart: &pb.Chart{Name: "charts/none"}})
+			for _, err := range []error{created, updated} {
+				assert.Equal(t, c.may, err == nil, "%v", err)
+			}
+			assert.Equal(t, !c.may, fault.Is(none, pb.ErrorReason_PERMISSION_DENIED), "permission comes before existence")
+		})
+	}
 }
 
 func TestFormulas(t *testing.T) {
