@@ -120,7 +120,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 		Register: a.Register,
 		TLS:      c.TLS, Quota: c.Quota,
 		Denied: func(ctx context.Context, d edge.Denied) error {
-			return a.log.AuditDenied(ctx, changes.Call{Actor: d.Caller, Method: d.Method}, "", d.Why)
+			return a.log.AuditDenied(ctx, changes.Call{Actor: d.Caller, Method: d.Method}, d.Resource, d.Why)
 		},
 		Auth: callers, Log: a.log, Ready: a.Ready, Degraded: a.Degraded,
 		Logger: tel.Log, Calls: tel.Calls, Metrics: tel.Metrics, Reflection: c.Reflection, Origins: c.Origins, Pages: c.Pages, Drain: drainLimit,
@@ -128,6 +128,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.films.OnDenied(a.door.NoteDenied)
 	unmeasure, err := a.measure(tel)
 	if err != nil {
 		return nil, err

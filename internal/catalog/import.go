@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -40,6 +41,11 @@ func (s *Service) ImportFilms(stream grpc.BidiStreamingServer[pb.ImportFilmsRequ
 			return err
 		}
 		last = max(last, revision)
+		for _, r := range resp.GetResults() {
+			if r.GetStatus().GetCode() == int32(code.Code_PERMISSION_DENIED) {
+				s.denied(ctx, serviceName+"ImportFilms", r.GetName(), r.GetStatus().GetMessage())
+			}
+		}
 		if err := stream.Send(resp); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -180,9 +181,14 @@ func TestEditorsAreLimitedToTheirMarkets(t *testing.T) {
 		assert.NoError(t, err)
 		_, err = h.CreateGenre(h.ctx, &pb.CreateGenreRequest{GenreId: "g"})
 		denied(err, "genres are for all markets")
+		var told []string
+		h.OnDenied(func(ctx context.Context, method, resource, why string) {
+			told = append(told, auth.CallerFrom(ctx).ID, method, resource, why)
+		})
 		results := h.imports(&pb.ImportFilmsRequest{CreateGenres: true, Films: []*pb.Film{named("films/o"), {Name: "films/n", Tags: []string{"x"}}, {Name: "films/n", Genres: []string{"new"}}}})
 		assert.Equal(t, "PERMISSION_DENIED", statusReason(t, results[0]))
 		assert.Equal(t, updated, results[1].Outcome)
 		assert.Equal(t, rejected, results[2].Outcome)
+		assert.Equal(t, []string{"london", serviceName + "ImportFilms", "films/o", results[0].GetStatus().GetMessage()}, told)
 	})
 }

@@ -30,13 +30,22 @@ type Service struct {
 	clock *sqldb.Clock
 
 	stage Stage
+	// denied is told of films of an import that its caller may not change.
+	denied func(ctx context.Context, method, resource, why string)
 
 	heartbeat, slowAfter time.Duration
 }
 
 // New makes the service. sh must be followed by log, or no write is ever confirmed.
 func New(log *changes.Log, sh *shelf.Shelf, keys *auth.Keys, clock *sqldb.Clock) *Service {
-	return &Service{log: log, shelf: sh, keys: keys, clock: clock, heartbeat: heartbeatEvery, slowAfter: slowAfter}
+	return &Service{log: log, shelf: sh, keys: keys, clock: clock, heartbeat: heartbeatEvery, slowAfter: slowAfter,
+		denied: func(context.Context, string, string, string) {}}
+}
+
+// OnDenied says whom to tell of a part of a call that was refused for lack of permission
+// though the call goes on. Call it before serving.
+func (s *Service) OnDenied(tell func(ctx context.Context, method, resource, why string)) {
+	s.denied = tell
 }
 
 // mutation is what all writing requests of one resource share.

@@ -269,7 +269,7 @@ func (v *visit) leave(err error) error {
 			slog.String("code", st.Code().String()), slog.Any("error", f))
 	}
 	if st.Code() == codes.PermissionDenied && !v.m.reads {
-		d.denials.note(v, auth.CallerFrom(v), v.m.name, st.Message())
+		d.denials.note(v, Denied{Caller: auth.CallerFrom(v).ID, Method: v.m.name[1:], Resource: subject(v.inbox.message), Why: st.Message()})
 	}
 	setHeader(v, id)
 	v.call.End(uint32(st.Code()), serverFault(st.Code()), st.Message())

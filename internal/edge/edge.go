@@ -60,8 +60,8 @@ type Config struct {
 	Pages map[string]http.Handler
 	// Quota is how many calls a second each caller may make; 0 = any number.
 	Quota float64
-	// Denied is told of refused attempts to change something, once a minute for each kind;
-	// optional.
+	// Denied is told of refused attempts to change something, of each once a minute and of no
+	// caller's endlessly; optional.
 	Denied func(context.Context, Denied) error
 	// Drain is how long calls in flight may take when the server stops; 0 = 20 s.
 	Drain time.Duration

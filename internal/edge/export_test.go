@@ -52,3 +52,6 @@ type Gate struct{ *gate }
 func NewGate() Gate                            { return Gate{newGate()} }
 func (g Gate) Enter(ctx context.Context) error { return g.enter(ctx) }
 func (g Gate) Leave()                          { g.leave() }
+
+// Subject is what the audit calls the resource of a request.
+func Subject(request any) string { return subject(request) }
