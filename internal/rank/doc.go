@@ -38,12 +38,13 @@
 // The state is a sum over the log: per film and market the counts, (n, Σ, positives) over the
 // latest ratings, decayed sums, and seconds by day. A decayed sum is Σ w·2^(t/half_life) with the
 // landmark 1970 (forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009), as a mantissa
-// beside an integer exponent that counts whole half-lives. So its order does not depend on the
-// time, twenty years at seven days are an exponent of 1043, and an event costs one rounding. What
-// is replaced is taken away after its replacement was added; a sum that shrinks all the same
-// by 2^20 (a half-life of an hour, a play replaced by one of twenty hours before) is computed anew
-// from the film's last events in the ledger. Of a window, the day it begins in is counted exactly,
-// play by play.
+// beside an integer exponent: whole half-lives count into that. So its order does not depend on
+// the time, twenty years at seven days are an exponent of 1043, and an event costs one rounding.
+// What is replaced is taken away after its replacement was added. The exponent stays that of the
+// largest the sum was, also in checkpoints, so that the mantissa says how much it shrank since: by
+// more than 2^10 (a half-life of an hour, plays replaced by ones of ten hours before, at once or
+// little by little) and it is computed anew from the film's last events in the ledger. Of a
+// window, the day it begins in is counted exactly, play by play.
 //
 // # Taking over
 //

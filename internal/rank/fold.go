@@ -115,13 +115,12 @@ func (s *state) applyIn(m *market, row uint32, e *ledger.Event, sign int) {
 	for i, spec := range s.needs.sums {
 		if w := spec.weights[e.Kind]; w > 0 {
 			sum := &m.sums[int(row)*len(s.needs.sums)+i]
-			before := *sum
-			*sum = before.plus(forward(e.Occur, spec.halfLife, w*float64(sign)))
+			*sum = sum.plus(forward(e.Occur, spec.halfLife, w*float64(sign)))
 			switch {
 			case sign > 0:
 			case c.votes(&spec.weights) == 0:
 				*sum = score{}
-			case math.Ldexp(sum.m, sum.e-before.e) < before.m*lossBound:
+			case sum.m < lossBound:
 				s.lossy[loss{m, row, i}] = struct{}{}
 			}
 		}
@@ -143,17 +142,18 @@ func (s *state) applyIn(m *market, row uint32, e *ledger.Event, sign int) {
 	}
 }
 
-// lossBound is below which part of itself a sum must not shrink by a difference: its last
-// digits would be noise. It takes a half-life of an hour or so and a play that is replaced by one
-// of many hours before; see repair.
-const lossBound = 1.0 / (1 << 20)
+// lossBound is below which part of the largest it was a sum must not shrink by differences, one
+// or many: each of them leaves an error of 2^-54 of what the sum was then, and scores are compared
+// to 12 digits. It takes a half-life of two hours or so and plays that are replaced by ones of many
+// hours before; see repair.
+const lossBound = 1.0 / (1 << 10)
 
 // forward is w·2^(occur/halfLife): forward decay with the landmark 1970 (Cormode,
 // Shkapenyuk, Srivastava, Xu: "Forward Decay", ICDE 2009). Whole half-lives are the exponent,
 // an integer, so that neither twenty years nor a million events cost digits.
 func forward(occur, halfLife int64, w float64) score {
 	whole, rest := floorDiv(occur, halfLife)
-	return score{w * math.Exp2(float64(rest)/float64(halfLife)), int(whole)}
+	return score{w * math.Exp2(float64(rest)/float64(halfLife)), int(whole)}.normal()
 }
 
 // votes is how many counted events weigh something.

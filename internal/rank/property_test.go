@@ -68,6 +68,7 @@ func testCharts() []*pb.Chart {
 	return []*pb.Chart{
 		{Name: "charts/hot-1h", Kind: pb.Chart_HOT, HalfLife: durationpb.New(time.Hour), Weights: weights},
 		{Name: "charts/hot-7d", Kind: pb.Chart_HOT, HalfLife: durationpb.New(7 * day), Weights: map[string]float64{"RATE": 1}, MinVotes: 2},
+		{Name: "charts/hot-20m", Kind: pb.Chart_HOT, HalfLife: durationpb.New(20 * time.Minute), Weights: map[string]float64{"PLAY": 1}},
 		{Name: "charts/hot-brief", Kind: pb.Chart_HOT, HalfLife: durationpb.New(20 * time.Second), Weights: weights},
 		{Name: "charts/rising-2", Kind: pb.Chart_RISING, HalfLife: durationpb.New(time.Hour), LongHalfLife: durationpb.New(7 * day), Weights: weights, NormalizeByRuntime: true},
 		{Name: "charts/bayes", Kind: pb.Chart_TOP_RATED, PriorWeight: 25},
@@ -97,12 +98,14 @@ func testFilms(now time.Time) []*pb.Film {
 
 // history is a random log, played against a leader that may die at any moment.
 type history struct {
-	t   *rapid.T
+	t   require.TestingT
 	svc *Service
 	db  *sqldb.DB
 	l   *leader
 	now time.Time
 	ttl int
+	// watched is more than any play that was replaced so far.
+	watched float64
 }
 
 func (h *history) take() {
@@ -121,7 +124,7 @@ func (h *history) lose() {
 	require.NoError(h.t, err)
 }
 
-func (h *history) events() []ledger.Event {
+func (h *history) events(t *rapid.T) []ledger.Event {
 	kinds := []pb.Event_Kind{pb.Event_PLAY, pb.Event_PLAY, pb.Event_COMPLETE, pb.Event_LIKE, pb.Event_UNLIKE, pb.Event_RATE, pb.Event_SHARE}
 	films := []string{"a", "b", "c", "d", "e", "draft", "deleted", "us", "soon", "unknown"}
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) ledger.Event {
@@ -146,7 +149,18 @@ func (h *history) events() []ledger.Event {
 			e.Viewer[7] = byte(e.Day) // hashes differ in their first half
 		}
 		return e
-	}), 0, 12).Draw(h.t, "events")
+	}), 0, 12).Draw(t, "events")
+}
+
+// replays are plays of one film on one day that replace each other, at any times of it.
+func (h *history) replays(t *rapid.T) []ledger.Event {
+	film := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "film")
+	begun := h.now.Add(-time.Duration(rapid.IntRange(1, 2).Draw(t, "days ago")) * day).Truncate(day)
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) ledger.Event {
+		h.watched += 60
+		return event(film, rapid.SampledFrom([]string{"r1", "r2", "r3"}).Draw(t, "viewer"), "US", pb.Event_PLAY, h.watched,
+			begun.Add(time.Duration(rapid.IntRange(0, 24*60-1).Draw(t, "minute"))*time.Minute))
+	}), 2, 8).Draw(t, "replays")
 }
 
 // check holds every list against the oracle.
@@ -232,7 +246,11 @@ func TestListsEqualTheOracle(t *testing.T) {
 			rt.Repeat(map[string]func(*rapid.T){
 				"append": func(rt *rapid.T) {
 					h.t = rt
-					require.NoError(rt, h.svc.ledger.Append(context.Background(), h.events(), nil))
+					require.NoError(rt, h.svc.ledger.Append(context.Background(), h.events(rt), nil))
+				},
+				"replay": func(rt *rapid.T) {
+					h.t = rt
+					require.NoError(rt, h.svc.ledger.Append(context.Background(), h.replays(rt), nil))
 				},
 				"fold": func(rt *rapid.T) { require.NoError(rt, h.l.follow(context.Background())) },
 				"checkpoint": func(rt *rapid.T) {
@@ -268,6 +286,51 @@ func TestListsEqualTheOracle(t *testing.T) {
 			h.check([]string{"US", "GB", "CA", "FR"})
 		})
 	})
+}
+
+// What is left of a sum after several of its plays were replaced by ones of hours before has all
+// its digits, however the fold is cut into pieces, also under new leaders.
+func TestReplacedPlaysCostNoDigits(t *testing.T) {
+	type replay struct {
+		viewer, at string
+		value      float64
+	}
+	cases := map[string]struct {
+		halfLife time.Duration
+		plays    []replay
+	}{
+		"two at once are 2^38": {20 * time.Minute, []replay{{"a", "23:00", 10}, {"b", "16:36", 10}, {"c", "10:24", 10}, {"a", "09:00", 20}, {"b", "09:00", 20}}},
+		"one is 2^15":          {40 * time.Minute, []replay{{"a", "20:00", 10}, {"b", "10:00", 10}, {"a", "09:00", 20}}},
+		"little by little":     {30 * time.Minute, []replay{{"a", "23:07", 0}, {"a", "22:01", 1}, {"a", "20:59", 2}, {"a", "20:02", 3}, {"a", "19:03", 4}, {"a", "17:58", 5}, {"a", "17:01", 6}, {"a", "16:04", 7}, {"a", "14:59", 8}, {"a", "14:03", 9}}},
+	}
+	for name, c := range cases {
+		for _, every := range []int{1, 2, len(c.plays)} {
+			t.Run(fmt.Sprintf("%s, folded %d at a time", name, every), func(t *testing.T) {
+				ctx := t.Context()
+				db, err := sqldb.Open(ctx, theatertest.SQLite(t))
+				require.NoError(t, err)
+				defer db.Close()
+				sh := shelf.New()
+				played := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+				shelve(t, sh, []*pb.Film{film("x")}, []*pb.Chart{hotChart(func(d *pb.Chart) { d.Name, d.HalfLife = "charts/brief", durationpb.New(c.halfLife) })})
+				h := &history{t: t, svc: New(db, nil, sh, nil, nil), db: db, now: played.Add(25 * time.Hour)}
+				h.take()
+				for plays := range slices.Chunk(c.plays, every) {
+					for _, p := range plays {
+						at, err := time.Parse("15:04", p.at)
+						require.NoError(t, err)
+						occur := played.Add(time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute)
+						require.NoError(t, h.svc.ledger.Append(ctx, []ledger.Event{event("x", p.viewer, "US", pb.Event_PLAY, p.value, occur)}, nil))
+					}
+					h.check([]string{"US", "FR"})
+					require.NoError(t, h.l.checkpoint(ctx))
+					h.lose()
+					h.take()
+				}
+				h.check([]string{"US", "FR"})
+			})
+		}
+	}
 }
 
 // A deposed leader's checkpoint does not take place.

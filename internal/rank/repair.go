@@ -16,9 +16,9 @@ type loss struct {
 }
 
 // repair computes lossy sums anew from the ledger. It reads backwards until every sum has all of
-// its events, or those that are missing are too old to matter: a sum is lossy only if its
-// half-life is a twentieth of a day or so, and then a few days are enough, however long the
-// ledger is.
+// its events, or those that are missing are too old to matter: what is replaced is of the same
+// day, so that a sum is lossy only if its half-life is an eighth of a day or so, and then some ten
+// days are enough, however long the ledger is.
 func (l *leader) repair(ctx context.Context, s *state) error {
 	if len(s.lossy) == 0 {
 		return nil

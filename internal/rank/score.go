@@ -34,7 +34,9 @@ func (s score) normal() score {
 	return score{m, s.e + e}
 }
 
-// plus adds two scores. The sum is not normal until it is asked to be.
+// plus adds a normal score, which may be below 0. The sum's exponent is that of the largest the
+// sum ever was, and its mantissa below 1: how far that is below 1/2 is how many bits differences
+// have cost. normal forgets it.
 func (s score) plus(t score) score {
 	switch {
 	case s.m == 0:
@@ -44,7 +46,11 @@ func (s score) plus(t score) score {
 	case s.e < t.e:
 		s, t = t, s
 	}
-	return score{s.m + t.m*exp2i(t.e-s.e), s.e}
+	sum := score{s.m + t.m*exp2i(t.e-s.e), s.e}
+	if sum.m >= 1 {
+		return sum.normal()
+	}
+	return sum
 }
 
 func (s score) times(x float64) score { return score{s.m * x, s.e}.normal() }
