@@ -19,16 +19,7 @@ func (s *Service) AsOf(ctx context.Context, snap *shelf.Snapshot, chart, market 
 	if c == nil {
 		return nil, nil
 	}
-	release, err := s.heavyWork(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	through, err := s.ledger.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	counted, err := takeCensus(ctx, s.ledger, c, market, at.UnixMicro(), through)
+	counted, err := s.census(ctx, c, market, at.UnixMicro(), s.ledger.Head)
 	if err != nil {
 		return nil, err
 	}

@@ -34,13 +34,17 @@ type census struct {
 	ratings, ratingSum float64
 }
 
+func newCensus(c *pb.Chart, at int64) *census {
+	return &census{chart: c, at: at, films: map[string]*tally{}}
+}
+
 // takeCensus reads the ledger. A market without a counted event of its own takes those of all
 // markets together.
 func takeCensus(ctx context.Context, log *ledger.Ledger, c *pb.Chart, market string, at, through int64) (*census, error) {
 	if market == generations.World {
 		market = ""
 	}
-	s := &census{chart: c, at: at, films: map[string]*tally{}}
+	s := newCensus(c, at)
 	weights := weightsOf(c)
 	own, err := eachCounted(ctx, log, market, at, through, func(e ledger.Event) { s.add(&e, weights) })
 	if err == nil && !own && market != "" {

@@ -25,27 +25,16 @@ func (s *Service) ExplainRank(ctx context.Context, req *pb.ExplainRankRequest) (
 	if film == nil || film.Deleted {
 		return nil, fault.FilmNotFound()
 	}
-	release, err := s.heavyWork(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	head, err := s.ledger.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
 	answer := &pb.ExplainRankResponse{}
-	counted, at, through := req.GetMarket(), s.clock.Now().UnixMicro(), head
+	counted, at, through := req.GetMarket(), s.clock.Now().UnixMicro(), s.ledger.Head
 	list := s.gens.Latest(c.Name, req.GetMarket())
 	if list != nil && list.ChartRevisionID == c.RevisionId {
 		answer.Generation = &pb.Generation{Number: list.Number, ChartRevisionId: list.ChartRevisionID, ComputeTime: timestamppb.New(list.ComputeTime)}
 		counted, at = list.Market, list.ComputeTime.UnixMicro()
 		answer.Rank = rankIn(list, film.Name)
-		if through, err = s.watermarkAt(ctx, at, head); err != nil {
-			return nil, err
-		}
+		through = func(ctx context.Context) (int64, error) { return s.watermarkAt(ctx, at) }
 	}
-	census, err := takeCensus(ctx, s.ledger, c, counted, at, through)
+	census, err := s.census(ctx, c, counted, at, through)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package rank
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,10 +17,16 @@ import (
 const (
 	defaultLimit = 50
 	maxLimit     = 1000
+
+	// placeLimit is how long a call waits for a place among those that read the whole ledger,
+	// and heavyLimit how long it may take in all, unless it has a deadline of its own: its answer
+	// must be out before the HTTP port gives a reply up, which is after a minute.
+	placeLimit = 10 * time.Second
+	heavyLimit = 55 * time.Second
 )
 
 // ComputeChart computes a list straight from the ledger, as of any time. It reads the whole
-// log of events and is for people and tests, not for pages; two run at a time.
+// log of events, except for NEW, and is for people and tests, not for pages; two run at a time.
 func (s *Service) ComputeChart(ctx context.Context, req *pb.ComputeChartRequest) (*pb.ComputeChartResponse, error) {
 	c, err := s.asked(req)
 	if err != nil {
@@ -50,11 +57,6 @@ func (s *Service) ComputeChart(ctx context.Context, req *pb.ComputeChartRequest)
 			return verdict != shelf.Hidden && ofGenre(e)
 		}
 	}
-	release, err := s.heavyWork(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	films, err := s.oracle(ctx, snap, c, req.GetMarket(), at, keep)
 	if err != nil {
 		return nil, err
@@ -68,11 +70,7 @@ func (s *Service) ComputeChart(ctx context.Context, req *pb.ComputeChartRequest)
 
 // oracle is ComputeChart's list, uncut.
 func (s *Service) oracle(ctx context.Context, snap *shelf.Snapshot, c *pb.Chart, market string, at int64, keep func(*shelf.Entry) bool) ([]placed, error) {
-	through, err := s.ledger.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	census, err := takeCensus(ctx, s.ledger, c, market, at, through)
+	census, err := s.census(ctx, c, market, at, s.ledger.Head)
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +105,52 @@ func timeOf(path string, t *timestamppb.Timestamp, now time.Time) (int64, error)
 	return t.AsTime().UnixMicro(), nil
 }
 
-// heavyWork waits for one of the few places of calls that read the whole ledger.
-func (s *Service) heavyWork(ctx context.Context) (release func(), err error) {
+// census counts for a definition, up to the sequence number through gives. What reads the whole
+// ledger waits for one of the few places there are for that: it is ResourceExhausted where none
+// gets free in time, and DeadlineExceeded where the reading takes too long.
+func (s *Service) census(ctx context.Context, c *pb.Chart, market string, at int64, through func(context.Context) (int64, error)) (*census, error) {
+	if c.Kind == pb.Chart_NEW { // goes by the dates of films
+		return newCensus(c, at), nil
+	}
+	if _, own := ctx.Deadline(); !own {
+		limited, cancel := context.WithTimeout(ctx, heavyLimit)
+		defer cancel()
+		ctx = limited
+	}
+	if err := s.place(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-s.heavy }()
+	seq, err := through(ctx)
+	if err != nil {
+		return nil, late(ctx, err)
+	}
+	counted, err := takeCensus(ctx, s.ledger, c, market, at, seq)
+	return counted, late(ctx, err)
+}
+
+// late says of what failed after its deadline that it did so because of that.
+func late(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	e := fault.New(fault.DeadlineExceeded, pb.ErrorReason_DEADLINE_EXCEEDED,
+		"the events could not be read in time; ask for a market with fewer, for an earlier time, or over gRPC with a longer deadline")
+	e.Cause = err
+	return e
+}
+
+// place takes one of the places of calls that read the whole ledger.
+func (s *Service) place(ctx context.Context) error {
+	patience := time.NewTimer(placeLimit)
+	defer patience.Stop()
 	select {
 	case s.heavy <- struct{}{}:
-		return func() { <-s.heavy }, nil
+		return nil
 	case <-ctx.Done():
-		e := fault.New(fault.ResourceExhausted, pb.ErrorReason_OVERLOADED, "too many charts are being computed; try again")
-		e.RetryAfter = 2 * time.Second
-		return nil, e
+	case <-patience.C:
 	}
+	e := fault.New(fault.ResourceExhausted, pb.ErrorReason_OVERLOADED, "too many charts are being computed; try again")
+	e.RetryAfter = 2 * time.Second
+	return e
 }

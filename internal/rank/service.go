@@ -58,8 +58,8 @@ type Service struct {
 	clock   *sqldb.Clock
 	ledger  *ledger.Ledger
 	builtin []*pb.Chart
-	holder  string // of the lease
-	heavy   chan struct{}
+	holder  string        // of the lease
+	heavy   chan struct{} // holds one for each call that reads the whole ledger
 
 	// leading says that this process has the lease; behind is how many events it has not
 	// folded, as of its last look at the ledger.
@@ -80,16 +80,16 @@ func New(db *sqldb.DB, log *changes.Log, sh *shelf.Shelf, gens *generations.Stor
 	}
 }
 
-// watermarkAt gives how far the ledger was folded for the lists computed at a time; head where
-// nobody remembers.
-func (s *Service) watermarkAt(ctx context.Context, at, head int64) (watermark int64, err error) {
+// watermarkAt gives how far the ledger was folded for the lists computed at a time; its head
+// where nobody remembers.
+func (s *Service) watermarkAt(ctx context.Context, at int64) (watermark int64, err error) {
 	var found bool
 	err = s.db.Read(ctx, func(tx *sqldb.Tx) error {
 		watermark, found, err = readRun(tx, at)
 		return err
 	})
-	if !found {
-		watermark = head
+	if err == nil && !found {
+		return s.ledger.Head(ctx)
 	}
 	return watermark, err
 }
