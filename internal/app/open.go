@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	a.shelf = shelf.New()
 	a.gens = generations.New(a.db, client, keys)
 	a.gens.OnStats(a.shelf.SetStats)
-	if a.signal, err = signals.New(ctx, ledger.New(a.db), a.db, a.shelf, keys); err != nil {
+	if a.signal, err = signals.New(ctx, ledger.New(a.db), a.db, a.log, a.shelf, keys); err != nil {
 		return nil, err
 	}
 	a.rank = rank.New(a.db, a.log, a.shelf, a.gens, keys)

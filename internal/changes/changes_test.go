@@ -552,3 +552,28 @@ func TestExpiredResourcesArePurged(t *testing.T) {
 		require.Equal(t, "expired", entries[0].GetNote())
 	})
 }
+
+// Whoever caught up shows what any replica wrote before, or hears that this one cannot.
+func TestCatchUpShowsWhatOthersWrote(t *testing.T) {
+	server := theatertest.NewPostgres(t)
+	a := changes.New(open(t, server.URL), "a")
+	b, m, _ := follow(t, open(t, server.URL), "b")
+	for i := range 10 {
+		name := fmt.Sprint("films/f", i)
+		revision := put(t, a, call("m"), body(name, "x"))
+		require.NoError(t, b.CatchUp(t.Context(), time.Second))
+		require.GreaterOrEqual(t, b.Applied(), revision)
+		require.Contains(t, m.bodies(), name)
+	}
+	m.mu.Lock()
+	m.slow = 500 * time.Millisecond
+	m.mu.Unlock()
+	put(t, a, call("m"), body("films/late", "x"))
+	err := b.CatchUp(t.Context(), 50*time.Millisecond)
+	require.True(t, fault.Is(err, pb.ErrorReason_REVISION_NOT_APPLIED), err)
+	require.NoError(t, b.CatchUp(t.Context(), 10*time.Second))
+	server.Pause()
+	defer server.Resume()
+	err = b.CatchUp(t.Context(), 50*time.Millisecond)
+	require.True(t, fault.Is(err, pb.ErrorReason_STORE_UNAVAILABLE), err)
+}

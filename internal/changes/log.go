@@ -133,6 +133,27 @@ func (l *Log) Wait(ctx context.Context, revision int64, limit time.Duration) err
 	}
 }
 
+// CatchUp returns when this process shows what the database held at the call, for whoever misses
+// what another replica may have written a moment ago. It fails as Wait does, or with the
+// database's fault where that does not answer within limit.
+func (l *Log) CatchUp(ctx context.Context, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var head int64
+	err := l.db.Read(limited, func(tx *sqldb.Tx) (err error) {
+		head, _, err = readHead(tx)
+		return err
+	})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return fault.StoreUnavailable(err)
+	}
+	if err != nil || l.applied.Load() >= head {
+		return err
+	}
+	l.Wake()
+	return l.Wait(limited, head, limit)
+}
+
 // Status is how far this process has come and what it lacks.
 type Status struct {
 	// Ready says that viewers may be served: everything was loaded once, and the process is

@@ -28,8 +28,10 @@
 //   - Group commit without a timer: while one transaction commits the next batch fills, so
 //     that an idle service adds no delay and a busy one fills its batches.
 //   - One writer per process: the ledger's counter row lets only one commit at a time anyway.
-//   - The film must be on this replica's shelf: an event for a film that was created moments ago
-//     on another replica may be refused; players send again.
+//   - The film must be on this replica's shelf, which may lack one that was created moments ago
+//     on another replica. Players do not send refused events again, so a call that names an
+//     unknown film asks the database for the newest revision, and is UNAVAILABLE if this replica
+//     does not show that within a second.
 //   - A value of an event that has none (LIKE, SHARE, …) is ignored, not refused: it changes
 //     nothing. PLAY takes up to 1e9 seconds, so that no sum of them is ever infinite.
 //

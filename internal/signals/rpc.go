@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/auth"
+	"github.com/aitheater/theater/internal/changes"
 	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/ledger"
 	"github.com/aitheater/theater/internal/shelf"
@@ -28,6 +30,8 @@ const (
 	keepEvery = time.Minute
 	// ahead is how many batches of an import are on their way at once.
 	ahead = 8
+	// catchUpLimit is how long a call waits for films that this replica has not seen yet.
+	catchUpLimit = time.Second
 )
 
 // Service is the SignalService. Run must be running for it to answer.
@@ -35,6 +39,7 @@ type Service struct {
 	pb.UnimplementedSignalServiceServer
 	ledger  *ledger.Ledger
 	db      *sqldb.DB
+	log     *changes.Log
 	shelf   *shelf.Shelf
 	viewers *viewers
 	queue   *queue
@@ -43,9 +48,9 @@ type Service struct {
 	now     func() time.Time
 }
 
-// New makes the service. It asks the database for the key that viewers are hashed with, and
+// New makes the service; sh is what log keeps up to date. It asks the database for the key that viewers are hashed with, and
 // fails where none of the root secrets opens that.
-func New(ctx context.Context, l *ledger.Ledger, db *sqldb.DB, sh *shelf.Shelf, keys *auth.Keys) (*Service, error) {
+func New(ctx context.Context, l *ledger.Ledger, db *sqldb.DB, log *changes.Log, sh *shelf.Shelf, keys *auth.Keys) (*Service, error) {
 	now := db.Clock().Now
 	v, err := newViewers(ctx, db, keys, now)
 	if err != nil {
@@ -53,7 +58,7 @@ func New(ctx context.Context, l *ledger.Ledger, db *sqldb.DB, sh *shelf.Shelf, k
 	}
 	m := newMetrics()
 	s := &Service{
-		ledger: l, db: db, shelf: sh, metrics: m, now: now,
+		ledger: l, db: db, log: log, shelf: sh, metrics: m, now: now,
 		viewers: v,
 		queue:   newQueue(l, m),
 		secret:  keys.Derive("signals requests", 32),
@@ -106,7 +111,11 @@ func (s *Service) expire(ctx context.Context) error {
 
 // RecordEvents stores events and answers each one, once all accepted ones are durable.
 func (s *Service) RecordEvents(ctx context.Context, req *pb.RecordEventsRequest) (*pb.RecordEventsResponse, error) {
-	results, p, err := s.submit(ctx, req.GetEvents(), false)
+	d, err := s.door(ctx, req.GetEvents(), false)
+	if err != nil {
+		return nil, err
+	}
+	results, p, err := s.submit(ctx, d, req.GetEvents())
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +171,12 @@ func (s *Service) ImportEvents(stream grpc.BidiStreamingServer[pb.ImportEventsRe
 
 // submitPatiently is submit that waits for room in the queue.
 func (s *Service) submitPatiently(ctx context.Context, events []*pb.Event) ([]*pb.EventResult, *parcel, error) {
+	d, err := s.door(ctx, events, true)
+	if err != nil {
+		return nil, nil, err
+	}
 	for {
-		results, p, err := s.submit(ctx, events, true)
+		results, p, err := s.submit(ctx, d, events)
 		if !fault.Is(err, pb.ErrorReason_OVERLOADED) {
 			return results, p, err
 		}
@@ -175,16 +188,32 @@ func (s *Service) submitPatiently(ctx context.Context, events []*pb.Event) ([]*p
 	}
 }
 
-// submit decides about each event and queues those it takes; the parcel is nil when it takes none.
-func (s *Service) submit(ctx context.Context, events []*pb.Event, anyAge bool) ([]*pb.EventResult, *parcel, error) {
+// door gives what decides about a call's events. A film may have been made on another replica a
+// moment ago, and a refused event is not sent again: before one is refused for its film, this
+// replica catches up, or the call is Unavailable.
+func (s *Service) door(ctx context.Context, events []*pb.Event, anyAge bool) (*door, error) {
 	if n := len(events); n == 0 || n > maxEvents {
-		return nil, nil, fault.Invalid("events", "must have 1 to %d items, has %d", maxEvents, n)
+		return nil, fault.Invalid("events", "must have 1 to %d items, has %d", maxEvents, n)
 	}
-	films := s.shelf.Current()
-	d := door{caller: auth.CallerFrom(ctx), now: s.now(), anyAge: anyAge, known: func(name string) bool {
+	known := knownTo(s.shelf.Current())
+	if slices.ContainsFunc(events, func(e *pb.Event) bool { return !known(e.GetFilm()) }) {
+		if err := s.log.CatchUp(ctx, catchUpLimit); err != nil {
+			return nil, err
+		}
+		known = knownTo(s.shelf.Current())
+	}
+	return &door{caller: auth.CallerFrom(ctx), now: s.now(), anyAge: anyAge, known: known}, nil
+}
+
+func knownTo(films *shelf.Snapshot) func(name string) bool {
+	return func(name string) bool {
 		film := films.Film(name)
 		return film != nil && !film.Deleted
-	}}
+	}
+}
+
+// submit decides about each event and queues those it takes; the parcel is nil when it takes none.
+func (s *Service) submit(ctx context.Context, d *door, events []*pb.Event) ([]*pb.EventResult, *parcel, error) {
 	rows := make([]ledger.Event, 0, len(events))
 	backing := make([]pb.EventResult, len(events))
 	results := make([]*pb.EventResult, len(events))

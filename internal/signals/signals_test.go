@@ -3,6 +3,7 @@ package signals
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -81,7 +82,7 @@ func start(t testing.TB, db *sqldb.DB) *replica {
 
 func startWith(t testing.TB, db *sqldb.DB, keys *auth.Keys) *replica {
 	l := ledger.New(db)
-	service, err := New(context.Background(), l, db, testShelf(t), keys)
+	service, err := New(context.Background(), l, db, changes.New(db, "replica"), testShelf(t), keys)
 	require.NoError(t, err)
 	r := &replica{Service: service, db: db, ledger: l}
 	r.run(t)
@@ -162,6 +163,64 @@ func TestRecordEvents_answersEachOneOnItsOwn(t *testing.T) {
 		}
 		assert.Len(t, r.rows(t), 3)
 	})
+}
+
+// following starts a replica whose shelf follows the database.
+func following(t testing.TB, url string) *replica {
+	db := open(t, url)
+	log, sh := changes.New(db, rand.Text()), shelf.New()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- log.Follow(ctx, sh) }()
+	t.Cleanup(func() { cancel(); assert.NoError(t, <-done) })
+	<-log.Loaded()
+	l := ledger.New(db)
+	service, err := New(context.Background(), l, db, log, sh, testKeys(t))
+	require.NoError(t, err)
+	r := &replica{Service: service, db: db, ledger: l}
+	r.run(t)
+	return r
+}
+
+// put writes a film as the catalogue would.
+func (r *replica) put(t testing.TB, f *pb.Film) {
+	_, _, err := changes.Write(t.Context(), r.log, changes.Call{Actor: "test", Method: "test"}, func(w *changes.Writer) (*pb.Film, error) {
+		body, err := proto.Marshal(f)
+		w.Put(changes.Change{Name: f.GetName(), Body: body})
+		return f, err
+	})
+	require.NoError(t, err)
+}
+
+// What one replica has answered for is known to the others' events at once, and what they cannot
+// know they do not refuse.
+func TestFilmsOfOtherReplicasAreKnownAtOnce(t *testing.T) {
+	server := theatertest.NewPostgres(t)
+	a, b := following(t, server.URL), following(t, server.URL)
+	for i := range 5 {
+		f := &pb.Film{Name: fmt.Sprint("films/new", i)}
+		for _, deleted := range []bool{false, true, false} {
+			if f.DeleteTime = nil; deleted {
+				f.DeleteTime = timestamppb.Now()
+			}
+			a.put(t, f)
+			if deleted {
+				continue
+			}
+			resp, err := b.RecordEvents(asService(t), &pb.RecordEventsRequest{Events: []*pb.Event{recent(f.GetName(), "ann"), recent("films/nope", "ann")}})
+			require.NoError(t, err)
+			require.Equal(t, pb.EventResult_ACCEPTED, resp.GetResults()[0].GetStatus(), resp.GetResults()[0].GetReason())
+			require.Equal(t, "film: there is no such film", resp.GetResults()[1].GetReason())
+		}
+		a.put(t, &pb.Film{Name: fmt.Sprint("films/imported", i)})
+		results, p, err := b.submitPatiently(asService(t), []*pb.Event{recent(fmt.Sprint("films/imported", i), "ann")})
+		require.NoError(t, err)
+		require.NoError(t, b.durable(t.Context(), p))
+		require.Equal(t, pb.EventResult_ACCEPTED, results[0].GetStatus(), results[0].GetReason())
+	}
+	server.Stop()
+	_, err := b.RecordEvents(asService(t), &pb.RecordEventsRequest{Events: []*pb.Event{recent("films/nope", "ann")}})
+	require.True(t, fault.Is(err, pb.ErrorReason_STORE_UNAVAILABLE), err)
 }
 
 func TestViewersAreTheSameOnAllReplicas(t *testing.T) {
