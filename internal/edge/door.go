@@ -36,8 +36,13 @@ const (
 	trailerDegraded   = "theater-degraded"
 )
 
-// minRevisionLimit is the longest a read waits for the revision it asks for.
-const minRevisionLimit = 2 * time.Second
+// minRevisionLimit is the longest a read waits for the revision it asks for. replyTime is
+// what it leaves of its deadline, so that the client still hears that it waited in vain, but
+// never more than a tenth.
+const (
+	minRevisionLimit = 2 * time.Second
+	replyTime        = 50 * time.Millisecond
+)
 
 // errDraining ends streams when the server stops.
 var errDraining = errors.New("this server is stopping; go on at another one")
@@ -218,7 +223,12 @@ func (v *visit) admit() (err error) {
 		if err != nil || revision < 0 {
 			return fault.Invalid(headerMinRevision, "is not a revision")
 		}
-		return d.Log.Wait(v, revision, minRevisionLimit)
+		limit := minRevisionLimit
+		if end, ok := v.Deadline(); ok {
+			left := time.Until(end)
+			limit = min(limit, left-min(replyTime, left/10))
+		}
+		return d.Log.Wait(v, revision, limit)
 	}
 	return nil
 }

@@ -193,6 +193,9 @@ func TestMinRevision(t *testing.T) {
 	assert.Equal(t, codes.Unavailable, code)
 	assert.Equal(t, "REVISION_NOT_APPLIED", why)
 	assert.WithinDuration(t, begin.Add(2*time.Second), time.Now(), time.Second)
+	code, why = reason(t, call("7", 600*time.Millisecond))
+	assert.Equal(t, codes.Unavailable, code, "the answer comes before the deadline")
+	assert.Equal(t, "REVISION_NOT_APPLIED", why)
 }
 
 func TestNotReadyRefusesOnOpenConnections(t *testing.T) {
