@@ -201,7 +201,11 @@ func (v *visit) enter(ctx context.Context) {
 // everything that could tell what exists.
 func (v *visit) admit() (err error) {
 	d := v.door
-	caller, err := d.Auth.Authenticate(v, credentialsOf(v))
+	credentials, err := credentialsOf(v)
+	if err != nil {
+		return err
+	}
+	caller, err := d.Auth.Authenticate(v, credentials)
 	if err != nil {
 		return err
 	}
@@ -332,15 +336,21 @@ func header(ctx context.Context, name string) string {
 
 const bearer = "Bearer "
 
-// credentialsOf collects what a call came with.
-func credentialsOf(ctx context.Context) auth.Credentials {
+// credentialsOf collects what a call came with. Which of two tokens counts is for nobody to
+// guess: not for a proxy before us, and not for us.
+func credentialsOf(ctx context.Context) (auth.Credentials, error) {
 	c := auth.Credentials{TLS: tlsState(ctx)}
-	if h := header(ctx, "authorization"); len(h) > len(bearer) && strings.EqualFold(h[:len(bearer)], bearer) {
-		c.Bearer = h[len(bearer):]
-	} else if h != "" {
-		c.Bearer = h // some other scheme: judged, and not taken for no credentials
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	if len(values) > 1 {
+		return c, auth.Unauthenticated("more than one authorization header")
 	}
-	return c
+	if len(values) == 1 {
+		c.Bearer = values[0] // another scheme is judged, and not taken for no credentials
+	}
+	if h := c.Bearer; len(h) > len(bearer) && strings.EqualFold(h[:len(bearer)], bearer) {
+		c.Bearer = h[len(bearer):]
+	}
+	return c, nil
 }
 
 func tlsState(ctx context.Context) *tls.ConnectionState {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -78,8 +79,15 @@ func (c *completed) WriteHeader(code int) {
 	if h.Get("Cache-Control") == "" || code >= 400 {
 		h.Set("Cache-Control", "no-store")
 	}
-	if code >= 400 && !c.reached {
+	if code == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if code >= 300 && !c.reached {
 		c.refused = code
+		if code < 400 { // to a path that is nearly ours: calls are not redirected
+			h.Del("Location")
+			c.refused = http.StatusNotFound
+		}
 		return
 	}
 	c.ResponseWriter.WriteHeader(code)
@@ -119,20 +127,29 @@ func (c *completed) finish() {
 		reason = pb.ErrorReason_UNKNOWN_METHOD
 	case problem.Code == connect.CodeResourceExhausted:
 		reason = pb.ErrorReason_TOO_LARGE
+	case problem.Code == connect.CodeUnimplemented: // an encoding we do not speak
+		problem.Code, c.refused = connect.CodeInvalidArgument, http.StatusBadRequest
 	}
+	refuse(c.ResponseWriter, c.refused, problem.Code, reason, "request: "+problem.Message)
+}
+
+// refuse writes an error as the Connect protocol writes errors.
+func refuse(w http.ResponseWriter, status int, code connect.Code, reason pb.ErrorReason, message string) {
 	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: fault.Domain}
 	value, _ := proto.Marshal(info)     // a message of three valid strings
 	debug, _ := protojson.Marshal(info) // likewise
 	body, _ := json.Marshal(map[string]any{
-		"code": problem.Code, "message": fault.Clean("request: " + problem.Message),
+		"code": code, "message": fault.Clean(message),
 		"details": []any{map[string]any{"type": string(proto.MessageName(info)), "value": connect.EncodeBinaryHeader(value), "debug": json.RawMessage(debug)}},
 	})
-	h := c.Header()
+	h := w.Header()
 	h.Del("Content-Encoding")
 	h.Del("Content-Length")
+	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
-	c.ResponseWriter.WriteHeader(c.refused)
-	_, _ = c.ResponseWriter.Write(body) // the client may be gone
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client may be gone
 }
 
 // local refuses requests that name a host other than this machine: where everyone is ADMIN,
@@ -144,9 +161,22 @@ func local(next http.Handler) http.Handler {
 			host = h
 		}
 		if !loopback(net.JoinHostPort(strings.Trim(host, "[]"), "0")) {
-			http.Error(w, "this service is open to its own machine only", http.StatusMisdirectedRequest)
+			refuse(w, http.StatusMisdirectedRequest, connect.CodePermissionDenied, pb.ErrorReason_PERMISSION_DENIED, "this service is open to its own machine only")
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// unredirected sends requests for a path with needless slashes or dots to door, which answers
+// that there is no such method, where mux would redirect: a client that posts does not
+// expect that, and could not tell it from an answer.
+func unredirected(mux, door http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, clean := r.URL.Path, path.Clean(r.URL.Path); p != clean && (clean == "/" || strings.TrimSuffix(p, "/") != clean) {
+			door.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
 	})
 }

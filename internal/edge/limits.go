@@ -61,6 +61,7 @@ func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
 	door := httpDoor(calls, streaming)
 	mux := http.NewServeMux()
 	for _, service := range s.services {
+		mux.Handle("/"+service, door)
 		mux.Handle("/"+service+"/", door)
 	}
 	for pattern, handler := range s.door.Pages {
@@ -73,7 +74,7 @@ func (s *Server) webServer(w *web, streaming map[string]bool) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	handler := cors(s.door.Origins, mux)
+	handler := cors(s.door.Origins, unredirected(mux, door))
 	if auth.IsOpen(s.door.Auth) {
 		handler = local(handler)
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	pb "github.com/aitheater/theater/api/theater/v1"
+	"github.com/aitheater/theater/internal/auth"
 	"github.com/aitheater/theater/internal/edge"
 	"github.com/aitheater/theater/internal/fault"
 )
@@ -306,6 +307,11 @@ func TestWhatIsNoCallIsAnsweredToo(t *testing.T) {
 		{"POST", "/theater.v1.CatalogService/Nope", "application/json", http.StatusNotImplemented, "unimplemented"},
 		{"POST", "/nope.Service/Nope", "application/json", http.StatusNotFound, "unimplemented"},
 		{"GET", "/", "", http.StatusNotFound, "unimplemented"},
+		{"POST", "//theater.v1.CatalogService/GetFilm", "application/json", http.StatusNotFound, "unimplemented"},
+		{"POST", "/theater.v1.CatalogService//GetFilm", "application/json", http.StatusNotFound, "unimplemented"},
+		{"POST", "/x/../theater.v1.CatalogService/GetFilm", "application/json", http.StatusNotFound, "unimplemented"},
+		{"POST", "/theater.v1.CatalogService", "application/json", http.StatusNotFound, "unimplemented"},
+		{"GET", "//", "", http.StatusNotFound, "unimplemented"},
 		{"POST", "/theater.v1.CatalogService/GetFilm", "text/plain", http.StatusUnsupportedMediaType, "invalid_argument"},
 		{"DELETE", "/theater.v1.CatalogService/GetFilm", "", http.StatusMethodNotAllowed, "invalid_argument"},
 	} {
@@ -315,6 +321,7 @@ func TestWhatIsNoCallIsAnsweredToo(t *testing.T) {
 			p := problemOf(t, a)
 			assert.Equal(t, c.code, p.Code)
 			assert.NotNil(t, p.reason())
+			assert.Empty(t, a.header.Get("Location"))
 		})
 	}
 	for name, headers := range map[string][]string{
@@ -323,8 +330,45 @@ func TestWhatIsNoCallIsAnsweredToo(t *testing.T) {
 		"protocol": {"Connect-Protocol-Version", "7"},
 	} {
 		a := h.post(t, "CatalogService/GetFilm", `{"name":"films/a"}`, headers...)
-		assert.GreaterOrEqual(t, a.status, 400, name)
-		assert.NotNil(t, problemOf(t, a).reason(), name)
+		assert.Equal(t, http.StatusBadRequest, a.status, name)
+		assert.Equal(t, "invalid_argument", problemOf(t, a).Code, name)
+		assert.Equal(t, "MALFORMED_REQUEST", problemOf(t, a).reason(), name)
+	}
+}
+
+func TestNobodyIsToldHowToSayWho(t *testing.T) {
+	static, err := auth.ParseStatic([]byte(`{"0123456789abcdef": {"id": "a", "roles": ["EDITOR"]}, "fedcba9876543210": {"id": "b", "roles": ["EDITOR"]}}`))
+	require.NoError(t, err)
+	h := open(t, func(c *edge.Config) { c.Auth = static })
+	h.get = func(context.Context, *pb.GetFilmRequest) (*pb.Film, error) { return &pb.Film{}, nil }
+	for name, c := range map[string]struct {
+		tokens []string
+		status int
+	}{
+		"none":      {nil, http.StatusUnauthorized},
+		"unknown":   {[]string{"Bearer nobody"}, http.StatusUnauthorized},
+		"one":       {[]string{"Bearer 0123456789abcdef"}, http.StatusOK},
+		"two":       {[]string{"Bearer 0123456789abcdef", "Bearer fedcba9876543210"}, http.StatusUnauthorized},
+		"one twice": {[]string{"Bearer 0123456789abcdef", "Bearer 0123456789abcdef"}, http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+h.server.Addresses().HTTP+"/theater.v1.CatalogService/GetFilm", strings.NewReader(`{"name":"films/a"}`))
+			require.NoError(t, err)
+			req.Header["Authorization"] = c.tokens
+			req.Header.Set("Content-Type", "application/json")
+			resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			assert.Equal(t, c.status, resp.StatusCode)
+			challenge := ""
+			if c.status == http.StatusUnauthorized {
+				challenge = "Bearer"
+			}
+			assert.Equal(t, challenge, resp.Header.Get("WWW-Authenticate"))
+			md := metadata.MD{"authorization": c.tokens}
+			_, err = pb.NewCatalogServiceClient(h.dial(t)).GetFilm(metadata.NewOutgoingContext(t.Context(), md), &pb.GetFilmRequest{Name: "films/a"})
+			assert.Equal(t, c.status == http.StatusOK, err == nil, "%v", err)
+		})
 	}
 }
 
@@ -338,7 +382,13 @@ func TestOpenAnswersToLocalNamesOnly(t *testing.T) {
 		req.Host = host
 		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		assert.Equal(t, ok, resp.StatusCode == http.StatusOK, "%q: %d", host, resp.StatusCode)
+		if !ok && host != "" {
+			assert.Equal(t, http.StatusMisdirectedRequest, resp.StatusCode)
+			assert.Equal(t, "PERMISSION_DENIED", problemOf(t, answer{resp.StatusCode, resp.Header, string(body)}).reason())
+		}
 	}
 }
