@@ -13,24 +13,34 @@
 //   - What Redis holds is proven before it is used: the HMAC covers kind, key, number, count and
 //     body, so that a truncation, a wrong type, foreign bytes, or our own bytes under another
 //     name are a miss and a metric, never a list.
+//   - A list that one replica shows is there for all: it is in SQL before it is shown, and in SQL
+//     or Redis until all had time to read it. Where Redis does not have the latest lists, the
+//     leader waits until they have stood in SQL for 3 s before it replaces them; every replica
+//     reads the last number in SQL once a second. So a chain of pages goes on on any replica,
+//     whatever Redis does.
 //   - A replaced list is kept in memory for 16 minutes by every replica that had it, and in Redis
 //     for at least 19. Both are bounded (below).
 //   - Redis commands do not grow with requests: each replica reads the index once a second (and
 //     when it is woken by pub/sub) and each new list once. Only a number that memory does not have
 //     is asked for, once for all who want it and then not again for 10 s; such a request waits
 //     60 ms at the most, whatever the client's settings, and not at all while the breaker is
-//     open.
+//     open. What Redis then does not give, and is above all numbers this replica has heard of, is
+//     one row in SQL, for which the request waits 500 ms at the most.
 //
 // # When Redis is in trouble
 //
 // The leader (the process that published within the last minute) reads back every 15 s, and at
 // once when the index is missing, old or foreign, how each list it keeps begins in Redis, and
 // writes again what is not right: flushed, expired, overwritten, failed over or out of memory, it
-// is back to normal within 15 s of taking writes again. Meanwhile every replica asks SQL
-// every 5 s for numbers newer than its own (every 20 s while Redis looks healthy, in case
-// that what it says is not what the leader wrote). That is a bounded exception to "SQL is read
-// by one leader": one row of numbers per replica, so that charts go on moving, and agree
-// between replicas, in every state of Redis.
+// is back to normal within 15 s of taking writes again. Meanwhile, as always, every replica asks
+// SQL once a second for the last number, and reads the lists if that is above its own. That is a
+// bounded exception to "SQL is read by one leader": one row a second per replica, so that charts go
+// on moving, and agree between replicas within a second, in every state of Redis. It does not
+// depend on whether Redis looks healthy: one that is out of memory answers promptly, and is stale.
+//
+// A token may be quicker than that second. The replica it comes to has never heard of the list's
+// number, so it asks SQL for that one list (At). The leader's wait costs nothing while it makes
+// lists every 10 s.
 //
 // # Memory
 //
@@ -56,6 +66,9 @@
 // # Rejected
 //
 //   - Reading lists per request: one GET costs as much as three whole requests.
+//   - Showing a list that Redis did not take only after a time in which all should have read it:
+//     every change comes later by that time, and a Redis that takes a list and then dies or is
+//     flushed still leaves others without it. Asking SQL for it needs no such guess.
 //   - A token that carries the list: too long, and a client could keep it for ever.
 //   - Trusting expiry and replication alone after a fail-over: a lagging replica would serve
 //     yesterday's list under today's number.

@@ -14,8 +14,8 @@ import (
 	"github.com/aitheater/theater/internal/sqldb"
 )
 
-// Run loads the latest lists (from SQL at first, then by Redis) and keeps them fresh until
-// ctx ends. ready is closed when the first load is done.
+// Run loads the latest lists (from SQL at first, then by Redis, and by SQL what Redis does not
+// have) and keeps them fresh until ctx ends. ready is closed when the first load is done.
 func (s *Store) Run(ctx context.Context, ready chan<- struct{}) error {
 	for s.loadSQL(ctx) != nil {
 		if !sleep(ctx, 200*time.Millisecond) {
@@ -25,22 +25,16 @@ func (s *Store) Run(ctx context.Context, ready chan<- struct{}) error {
 	close(ready)
 	var listeners sync.WaitGroup
 	listeners.Go(func() { s.listen(ctx) })
+	listeners.Go(func() { s.followSQL(ctx) })
 	defer listeners.Wait()
-	var asked, scrubbed time.Time
-	asked = time.Now()
+	var scrubbed time.Time
 	tick := time.NewTicker(s.every.poll)
 	defer tick.Stop()
 	for {
-		healthy := s.poll(ctx)
+		s.poll(ctx)
 		if s.leading() && s.breaker.IsClosed() && (s.behind.Load() || time.Since(scrubbed) > s.every.scrub) {
 			scrubbed = time.Now()
 			s.scrub(ctx)
-		}
-		if since := time.Since(asked); since > s.every.sql || !healthy && since > s.every.sqlDown {
-			asked = time.Now()
-			if err := s.loadSQL(ctx); err != nil && ctx.Err() == nil {
-				slog.WarnContext(ctx, "the ranked lists cannot be read from SQL; the last ones go on", "error", err)
-			}
 		}
 		select {
 		case <-ctx.Done():
@@ -48,6 +42,19 @@ func (s *Store) Run(ctx context.Context, ready chan<- struct{}) error {
 		case <-tick.C:
 		case <-s.wake:
 		}
+	}
+}
+
+// followSQL loads what SQL has and Redis did not bring. It does not wait for Redis, which may
+// hold a poll up for seconds.
+func (s *Store) followSQL(ctx context.Context) {
+	failing := false
+	for sleep(ctx, s.every.sql) {
+		err := s.loadSQL(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			slog.WarnContext(ctx, "the ranked lists cannot be read from SQL; the last ones go on", "error", err)
+		}
+		failing = err != nil
 	}
 }
 
@@ -73,15 +80,14 @@ func (s *Store) listen(ctx context.Context) {
 	}
 }
 
-// poll asks Redis for the index and fetches what is newer. It reports whether Redis had an
-// index that is not behind ours and all that the index names.
-func (s *Store) poll(ctx context.Context) bool {
+// poll asks Redis for the index and fetches what is newer.
+func (s *Store) poll(ctx context.Context) {
 	x, err := s.readIndex(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.breaker.Open()
 		}
-		return false
+		return
 	}
 	if !s.breaker.IsClosed() {
 		s.breaker.Close()
@@ -104,9 +110,9 @@ func (s *Store) poll(ctx context.Context) bool {
 		if s.leading() && number > 0 {
 			s.behind.Store(true) // scrub follows
 		}
-		return false
+		return
 	case x.number == number:
-		return true
+		return
 	}
 	items, err := s.fetch(ctx, newer)
 	whole := err == nil && len(items) == len(newer)
@@ -114,16 +120,25 @@ func (s *Store) poll(ctx context.Context) bool {
 		s.behind.Store(true) // the index names what is not there
 	}
 	s.install(items, x.lists, x.number, whole)
-	return whole
 }
 
-// loadSQL installs what SQL has and this process has not.
+// loadSQL installs what SQL has and this process has not; it reads one row when that is nothing.
 func (s *Store) loadSQL(ctx context.Context) error {
 	var items []*item
 	var last int64
 	var numbers map[id]int64
 	err := s.db.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		if last, numbers, err = readNumbers(tx); err != nil {
+		if last, err = readLast(tx); err != nil {
+			return err
+		}
+		s.mu.RLock()
+		known := s.number
+		s.mu.RUnlock()
+		items, numbers = nil, nil
+		if last <= known {
+			return nil
+		}
+		if numbers, err = readNumbers(tx); err != nil {
 			return err
 		}
 		s.mu.RLock()

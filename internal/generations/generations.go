@@ -36,7 +36,8 @@ const (
 	pollTimeout = 500 * time.Millisecond
 	bulkTimeout = 2 * time.Second
 	askTimeout  = 60 * time.Millisecond
-	// goneFor is how long a list that Redis did not have is not asked for again.
+	sqlTimeout  = 500 * time.Millisecond
+	// goneFor is how long a list that was nowhere is not asked for again.
 	goneFor = 10 * time.Second
 	// leadFor is how long after its last publication a process repairs Redis.
 	leadFor = time.Minute
@@ -48,12 +49,14 @@ type cadence struct {
 	poll time.Duration
 	// scrub is how often the leader reads back what Redis holds.
 	scrub time.Duration
-	// sql is how often SQL is asked whether Redis withholds something, sqlDown how often while
-	// Redis does not answer, is empty, or holds what is not ours.
-	sql, sqlDown time.Duration
+	// sql is how often SQL is asked for the last number, whatever Redis does.
+	sql time.Duration
+	// stand is how long a list that Redis did not take stands in SQL before it is replaced
+	// there: more than two times sql, so that every replica has read it.
+	stand time.Duration
 }
 
-var usual = cadence{poll: time.Second, scrub: 15 * time.Second, sql: 20 * time.Second, sqlDown: 5 * time.Second}
+var usual = cadence{poll: time.Second, scrub: 15 * time.Second, sql: time.Second, stand: 3 * time.Second}
 
 // Entry is one place of a list, best first.
 type Entry struct {
@@ -120,7 +123,7 @@ type Store struct {
 	current    map[id]*item        // lists and shards of counts
 	kept       map[int64]*item     // lists by number, the current ones too
 	keptBytes  int                 // estimated memory of kept
-	gone       map[int64]time.Time // numbers Redis did not have
+	gone       map[int64]time.Time // numbers that were nowhere
 	names      map[string]string   // the films' names, shared by all lists
 
 	asks    singleflight.Group
@@ -167,24 +170,30 @@ func (s *Store) Latest(chart, market string) *List {
 }
 
 // At gives the list with this number: from memory (kept 15 minutes and more), else by asking
-// Redis once; nil when it is gone. market may be the viewer's where the list is the world's.
+// Redis once, and then SQL for a number above all that this replica has heard of; nil when it
+// is gone. market may be the viewer's where the list is the world's.
 func (s *Store) At(ctx context.Context, chart, market string, number int64) *List {
 	if l := s.Latest(chart, market); l != nil && l.Number == number {
 		return l
 	}
 	s.mu.RLock()
-	it, missed := s.kept[number], s.gone[number]
+	it, missed, newer := s.kept[number], s.gone[number], number > s.number
 	s.mu.RUnlock()
 	if it != nil {
-		if it.key.chart != chart || it.key.market != market && it.key.market != World {
-			return nil
-		}
-		return it.list
+		return it.of(chart, market)
 	}
 	if number <= 0 || time.Since(missed) < goneFor {
 		return nil
 	}
-	return s.ask(ctx, chart, market, number)
+	return s.ask(ctx, chart, market, number, newer)
+}
+
+// of gives the item's list if that is what this market is shown of the chart.
+func (i *item) of(chart, market string) *List {
+	if i.key.chart != chart || i.key.market != market && i.key.market != World {
+		return nil
+	}
+	return i.list
 }
 
 // Degraded is empty, or names what is missing ("redis").

@@ -32,6 +32,10 @@ func (s *Store) install(items []*item, numbers map[id]int64, number int64, whole
 		if old != nil && old.number >= it.number {
 			continue
 		}
+		if had := s.kept[it.number]; had != nil { // a request was here before
+			it = had
+			it.retired = time.Time{}
+		}
 		s.retire(old, now)
 		if it.since.IsZero() {
 			it.since = now

@@ -40,10 +40,14 @@ func (k id) kind() byte {
 // many and long that they would outgrow the memory set aside for 15 minutes of them.
 //
 // The leader calls Publish in every cycle, also when nothing changed: that is what keeps this
-// process mending Redis. Redis being away is no error. Lists must not be changed afterwards.
+// process mending Redis. Redis being away is no error, but Publish then waits until what it may
+// replace in SQL has stood there for 3 s. Lists must not be changed afterwards.
 func (s *Store) Publish(ctx context.Context, lease string, epoch int64, lists []*List) ([]*List, error) {
 	ctx, span := telemetry.Start(ctx, "generations.publish")
 	defer span.End()
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
 	pace := s.interval()
 	wanted := make(map[id]*item, len(lists))
 	for _, l := range lists {
@@ -96,6 +100,27 @@ func (s *Store) PublishStats(ctx context.Context, lease string, epoch int64, sta
 	return err
 }
 
+// settle waits until every list that Redis does not have has stood in SQL for long enough that
+// every replica has read it: SQL has nothing but the latest.
+func (s *Store) settle(ctx context.Context) error {
+	mirrored := s.mirrored(ctx)
+	if err := s.loadSQL(ctx); err != nil { // another process may have been the leader a moment ago
+		return err
+	}
+	var youngest time.Time
+	s.mu.RLock()
+	for _, it := range s.current {
+		if it.list != nil && it.number > mirrored && it.since.After(youngest) {
+			youngest = it.since
+		}
+	}
+	s.mu.RUnlock()
+	if wait := s.every.stand - time.Since(youngest); wait > 0 {
+		sleep(ctx, wait)
+	}
+	return nil
+}
+
 // put makes the wanted items the current ones of their kind, those that are new or that due
 // wants, in SQL, in memory and in Redis.
 func (s *Store) put(ctx context.Context, lease string, epoch int64, kind byte, wanted map[id]*item, due func(old, it *item) bool) ([]*item, error) {
@@ -110,7 +135,10 @@ func (s *Store) put(ctx context.Context, lease string, epoch int64, kind byte, w
 		if err = tx.Guard(lease, epoch); err != nil {
 			return err
 		}
-		if before, numbers, err = readNumbers(tx); err != nil {
+		if before, err = readLast(tx); err != nil {
+			return err
+		}
+		if numbers, err = readNumbers(tx); err != nil {
 			return err
 		}
 		last = before

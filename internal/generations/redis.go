@@ -133,36 +133,11 @@ func (s *Store) reply(ctx context.Context, key id, number int64, cmd *redis.Stri
 	return it, nil
 }
 
-// ask fetches one list for a request: once for all who want it, for askTimeout at the most,
-// and not while Redis is known to be away.
-func (s *Store) ask(ctx context.Context, chart, market string, number int64) *List {
-	// The first caller's going away must not fail the others: the context is detached.
-	detached := context.WithoutCancel(ctx)
-	answer := s.asks.DoChan(chart+"|"+market+"|"+strconv.FormatInt(number, 10), func() (any, error) {
-		return s.askRedis(detached, chart, market, number), nil
-	})
-	timer := time.NewTimer(askTimeout)
-	defer timer.Stop()
-	select {
-	case r := <-answer:
-		return r.Val.(*List)
-	case <-timer.C: // whatever the client's own timeouts are
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-func (s *Store) askRedis(ctx context.Context, chart, market string, number int64) *List {
+func (s *Store) askRedis(ctx context.Context, places []id, number int64, newer bool) *List {
 	if !s.breaker.TryAcquirePermit() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	pipe := s.client.Pipeline()
-	places := []id{{chart, market}}
-	if market != World {
-		places = append(places, id{chart, World})
-	}
 	cmds := make([]*redis.StringCmd, len(places))
 	for i, key := range places {
 		cmds[i] = pipe.Get(ctx, s.redisKey(key, number))
@@ -180,17 +155,18 @@ func (s *Store) askRedis(ctx context.Context, chart, market string, number int64
 		}
 	}
 	s.breaker.RecordSuccess()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found == nil {
-		if len(s.gone) < 1<<16 {
-			s.gone[number] = time.Now()
-		}
-		return nil
+	return s.answer(places, number, found, !newer)
+}
+
+// mirrored gives the number of the index in Redis; 0 when Redis does not answer or has none.
+func (s *Store) mirrored(ctx context.Context) int64 {
+	if !s.breaker.IsClosed() {
+		return 0
 	}
-	found.since, found.retired = time.Now(), time.Now()
-	s.keep(found)
-	return found.list
+	if x, err := s.readIndex(ctx); err == nil && x != nil {
+		return x.number
+	}
+	return 0
 }
 
 // mirror writes fresh items and then the index to Redis. A failure is noted and mended later.

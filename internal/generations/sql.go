@@ -8,26 +8,29 @@ import (
 	"github.com/aitheater/theater/internal/sqldb"
 )
 
-// readNumbers gives the last number given out, and the latest of every list and shard.
-func readNumbers(tx *sqldb.Tx) (last int64, numbers map[id]int64, err error) {
-	if err := tx.QueryRow(`SELECT number FROM generations_head WHERE one = 1`).Scan(&last); err != nil {
-		return 0, nil, err
-	}
+// readLast gives the last number given out.
+func readLast(tx *sqldb.Tx) (last int64, err error) {
+	err = tx.QueryRow(`SELECT number FROM generations_head WHERE one = 1`).Scan(&last)
+	return last, err
+}
+
+// readNumbers gives the latest number of every list and shard.
+func readNumbers(tx *sqldb.Tx) (map[id]int64, error) {
 	rows, err := tx.Query(`SELECT chart, market, number FROM generations_lists`)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer rows.Close()
-	numbers = map[id]int64{}
+	numbers := map[id]int64{}
 	for rows.Next() {
 		var key id
 		var number int64
 		if err := rows.Scan(&key.chart, &key.market, &number); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		numbers[key] = number
 	}
-	return last, numbers, rows.Err()
+	return numbers, rows.Err()
 }
 
 // takeNumbers gives out n numbers above floor and returns the last.

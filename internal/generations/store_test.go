@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // brisk is the usual cadence, but for tests.
-var brisk = cadence{poll: 50 * time.Millisecond, scrub: 200 * time.Millisecond, sql: 400 * time.Millisecond, sqlDown: 100 * time.Millisecond}
+var brisk = cadence{poll: 50 * time.Millisecond, scrub: 200 * time.Millisecond, sql: 50 * time.Millisecond, stand: 150 * time.Millisecond}
 
 // lease is the leader's.
 const lease = "rank"
@@ -174,7 +174,7 @@ func TestReplicasFollowThroughRedis(t *testing.T) {
 		x := newTheater(t, url)
 		addr := theatertest.Redis(t)
 		leader, replica := x.replica(addr), x.stopped(addr)
-		replica.every = cadence{poll: time.Hour, scrub: time.Hour, sql: time.Hour, sqlDown: time.Hour} // only a message wakes it
+		replica.every = cadence{poll: time.Hour, scrub: time.Hour, sql: time.Hour} // only a message wakes it
 		x.start(replica)
 		time.Sleep(100 * time.Millisecond) // it subscribes, which is one more wake-up
 		l := chart("hot", "US", "a", "b")
