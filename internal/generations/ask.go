@@ -4,12 +4,10 @@ import (
 	"context"
 	"strconv"
 	"time"
-
-	"github.com/aitheater/theater/internal/sqldb"
 )
 
 // ask fetches one list for a request: from Redis unless that is known to be away, and when the
-// list is newer than all that this replica has heard of, from SQL.
+// list is newer than all that this replica has heard of, it waits a moment for the follower.
 //
 // SQL has it, whatever Redis does: a list is written there before any replica shows it, and
 // stands there until every replica had time to read it (cadence.stand).
@@ -19,11 +17,11 @@ func (s *Store) ask(ctx context.Context, chart, market string, number int64, new
 		places = append(places, id{chart, World})
 	}
 	name := places[0].String() + "|" + strconv.FormatInt(number, 10)
-	l := s.once(ctx, name+"|redis", askTimeout, func(ctx context.Context) *List { return s.askRedis(ctx, places, number, newer) })
+	l := s.once(ctx, name, askTimeout, func(ctx context.Context) *List { return s.askRedis(ctx, places, number, newer) })
 	if l != nil || !newer {
 		return l
 	}
-	return s.once(ctx, name+"|sql", sqlTimeout, func(ctx context.Context) *List { return s.askSQL(ctx, places, number) })
+	return s.await(ctx, places[0], number)
 }
 
 // once calls f for all who want the same at the time, and waits no longer than limit,
@@ -46,21 +44,40 @@ func (s *Store) once(ctx context.Context, name string, limit time.Duration, f fu
 	return nil
 }
 
-func (s *Store) askSQL(ctx context.Context, places []id, number int64) *List {
-	var found *item
-	err := s.db.Read(ctx, func(tx *sqldb.Tx) error {
-		for _, key := range places {
-			it, err := s.readItem(tx, key)
-			if err != nil {
-				return err
-			}
-			if it != nil && it.number == number {
-				found = it
-			}
-		}
+// await wakes the follower of SQL and gives the list once that has brought it; nil when it
+// does not exist, or the follower takes longer than a viewer should wait. No request reads SQL.
+func (s *Store) await(ctx context.Context, key id, number int64) *List {
+	if s.db.Down() {
 		return nil
-	})
-	return s.answer(places, number, found, err == nil && s.breaker.IsClosed())
+	}
+	timer := time.NewTimer(awaitTimeout)
+	defer timer.Stop()
+	for look := 0; ; look++ {
+		s.mu.RLock()
+		it, looked := s.kept[number], s.looked
+		s.mu.RUnlock()
+		if it != nil {
+			return it.of(key.chart, key.market)
+		}
+		if look == 2 { // the first may have begun before the list was there
+			return s.answer([]id{key}, number, nil, true)
+		}
+		poke(s.hurry)
+		select {
+		case <-looked:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // answer keeps what was found for a request, or notes, if nothing was and sure is set, that

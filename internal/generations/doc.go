@@ -24,8 +24,9 @@
 //     when it is woken by pub/sub) and each new list once. Only a number that memory does not have
 //     is asked for, once for all who want it and then not again for 10 s; such a request waits
 //     60 ms at the most, whatever the client's settings, and not at all while the breaker is
-//     open. What Redis then does not give, and is above all numbers this replica has heard of, is
-//     one row in SQL, for which the request waits 500 ms at the most.
+//     open. Where Redis then does not give it, and it is above all numbers this replica has heard
+//     of, the request wakes the follower of SQL and waits for what it brings, 250 ms at the most.
+//     No request reads SQL.
 //
 // # When Redis is in trouble
 //
@@ -39,7 +40,7 @@
 // depend on whether Redis looks healthy: one that is out of memory answers promptly, and is stale.
 //
 // A token may be quicker than that second. The replica it comes to has never heard of the list's
-// number, so it asks SQL for that one list (At). The leader's wait costs nothing while it makes
+// number, so it has its follower look at once (At). The leader's wait costs nothing while it makes
 // lists every 10 s.
 //
 // # Memory
@@ -68,7 +69,7 @@
 //   - Reading lists per request: one GET costs as much as three whole requests.
 //   - Showing a list that Redis did not take only after a time in which all should have read it:
 //     every change comes later by that time, and a Redis that takes a list and then dies or is
-//     flushed still leaves others without it. Asking SQL for it needs no such guess.
+//     flushed still leaves others without it. Looking into SQL at once needs no such guess.
 //   - A token that carries the list: too long, and a client could keep it for ever.
 //   - Trusting expiry and replication alone after a fail-over: a lagging replica would serve
 //     yesterday's list under today's number.

@@ -70,7 +70,7 @@ func TestP9_ListsSurviveRedisTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFaultScene(t)
 			for range 5 {
-				f.serve(20 * time.Millisecond)
+				f.serve(100 * time.Millisecond)
 				fault(t, f)
 				f.recovered()
 			}

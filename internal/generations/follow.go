@@ -45,16 +45,33 @@ func (s *Store) Run(ctx context.Context, ready chan<- struct{}) error {
 	}
 }
 
+// hurryGap is the least time between two looks into SQL, however many requests want one.
+const hurryGap = 5 * time.Millisecond
+
 // followSQL loads what SQL has and Redis did not bring. It does not wait for Redis, which may
 // hold a poll up for seconds.
 func (s *Store) followSQL(ctx context.Context) {
 	failing := false
-	for sleep(ctx, s.every.sql) {
+	tick := time.NewTicker(s.every.sql)
+	defer tick.Stop()
+	for sleep(ctx, hurryGap) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.hurry:
+		}
 		err := s.loadSQL(ctx)
 		if err != nil && !failing && ctx.Err() == nil {
 			slog.WarnContext(ctx, "the ranked lists cannot be read from SQL; the last ones go on", "error", err)
 		}
-		failing = err != nil
+		if failing = err != nil; failing {
+			continue
+		}
+		s.mu.Lock()
+		close(s.looked)
+		s.looked = make(chan struct{})
+		s.mu.Unlock()
 	}
 }
 
@@ -72,10 +89,7 @@ func (s *Store) listen(ctx context.Context) {
 			if !ok {
 				return
 			}
-			select {
-			case s.wake <- struct{}{}:
-			default:
-			}
+			poke(s.wake)
 		}
 	}
 }

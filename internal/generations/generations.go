@@ -36,7 +36,8 @@ const (
 	pollTimeout = 500 * time.Millisecond
 	bulkTimeout = 2 * time.Second
 	askTimeout  = 60 * time.Millisecond
-	sqlTimeout  = 500 * time.Millisecond
+	// awaitTimeout is how long a request waits for a list that the follower is about to bring.
+	awaitTimeout = 250 * time.Millisecond
 	// goneFor is how long a list that was nowhere is not asked for again.
 	goneFor = 10 * time.Second
 	// leadFor is how long after its last publication a process repairs Redis.
@@ -124,6 +125,7 @@ type Store struct {
 	kept       map[int64]*item     // lists by number, the current ones too
 	keptBytes  int                 // estimated memory of kept
 	gone       map[int64]time.Time // numbers that were nowhere
+	looked     chan struct{}       // closed and replaced whenever the follower has read SQL
 	names      map[string]string   // the films' names, shared by all lists
 
 	asks    singleflight.Group
@@ -131,6 +133,7 @@ type Store struct {
 	behind  atomic.Bool  // Redis refused our last publication
 	led     atomic.Int64 // UnixNano of our last publication, changed lists or not
 	wake    chan struct{}
+	hurry   chan struct{} // wakes the follower of SQL
 	metrics *metrics
 }
 
@@ -149,6 +152,8 @@ func New(db *sqldb.DB, client redis.UniversalClient, keys *auth.Keys) *Store {
 		names:   map[string]string{},
 		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(3).WithDelay(usual.poll).Build(),
 		wake:    make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
+		looked:  make(chan struct{}),
 		onStats: func(map[string]*pb.FilmStats) {},
 	}
 	s.latest.Store(&map[id]*List{})
@@ -170,8 +175,8 @@ func (s *Store) Latest(chart, market string) *List {
 }
 
 // At gives the list with this number: from memory (kept 15 minutes and more), else by asking
-// Redis once, and then SQL for a number above all that this replica has heard of; nil when it
-// is gone. market may be the viewer's where the list is the world's.
+// Redis once, and then waiting a moment for the follower of SQL where the
+// number is above all that this replica has heard of; nil when it is gone. market may be the viewer's where the list is the world's.
 func (s *Store) At(ctx context.Context, chart, market string, number int64) *List {
 	if l := s.Latest(chart, market); l != nil && l.Number == number {
 		return l

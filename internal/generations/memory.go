@@ -22,7 +22,7 @@ func (i *item) bytes() int {
 
 // install makes items the current ones of their keys, unless what is there is as new, and with
 // whole, retires every key that is not in numbers. number is the index's; an older one than is
-// installed changes nothing. It reports whether the counts changed.
+// installed changes nothing.
 func (s *Store) install(items []*item, numbers map[id]int64, number int64, whole bool) {
 	now := time.Now()
 	s.mu.Lock()
