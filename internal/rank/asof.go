@@ -27,6 +27,7 @@ func (s *Service) AsOf(ctx context.Context, snap *shelf.Snapshot, chart, market 
 	st.at = at.UnixMicro()
 	b.learn(st, snap)
 	b.pick.begin(b, st, snap)
+	b.pick.room = generations.MaxEntries // nothing is missing that the leader's list may have
 	b.pick.enter([]string{market})
 	for id := range b.facts {
 		if f := &b.facts[id]; f.live {
