@@ -139,7 +139,8 @@ const checks = {
     const metadata = new grpc.Metadata(), began = Date.now()
     metadata.set("theater-min-revision", "999999999") // waits up to 2 s
     const late = await failure(call(listing, "GetHome", { viewer }, metadata, { deadline: new Date(began + 150) }))
-    assert.equal(late.code, "DEADLINE_EXCEEDED")
+    // The server answers a moment before the deadline; its answer may still come too late.
+    assert.ok(["UNAVAILABLE", "DEADLINE_EXCEEDED"].includes(late.code), late.code)
   },
 
   async "gzip"() {

@@ -66,7 +66,8 @@ async function conversation(registry, transport, used) {
   expect("code", [Code[hidden.code], hidden.findDetails(ErrorInfo)[0].reason], ["NotFound", "FILM_NOT_FOUND"])
 
   const late = await failure(listing.getHome({ viewer }, { timeoutMs: 150, headers: { "theater-min-revision": "999999999" } }))
-  expect("code", Code[late.code], "DeadlineExceeded")
+  // The server answers a moment before the deadline; its answer may still come too late.
+  expect("code", ["Unavailable", "DeadlineExceeded"].includes(Code[late.code]), true)
 
   const seen = [], enough = new AbortController()
   const cancelled = await failure((async () => {
