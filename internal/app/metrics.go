@@ -39,7 +39,7 @@ func (a *App) measure(tel *telemetry.Telemetry) (func() error, error) {
 		o.ObserveInt64(applied, status.Applied)
 		o.ObserveInt64(head, status.Head)
 		o.ObserveInt64(healthy, number(status.Degraded == ""), sql)
-		o.ObserveInt64(healthy, number(a.gens.Degraded() == "" && !status.RedisRefuses), redis)
+		o.ObserveInt64(healthy, number(a.redisLack(status) == ""), redis)
 		if a.provider != nil {
 			o.ObserveInt64(healthy, number(a.provider.Healthy()), provider)
 		}

@@ -163,14 +163,20 @@ func (a *App) Ready() bool { return a.loaded.Load() && a.log.Status().Ready }
 
 // Degraded names what answers lack, empty for nothing.
 func (a *App) Degraded() string {
-	status, redis := a.log.Status(), a.gens.Degraded()
-	if status.RedisRefuses {
-		redis = "redis"
-	}
+	status := a.log.Status()
+	redis := a.redisLack(status)
 	if status.Degraded != "" && redis != "" {
 		return status.Degraded + "," + redis
 	}
 	return status.Degraded + redis
+}
+
+// redisLack is "redis" where Redis does not answer or takes no writes, else empty.
+func (a *App) redisLack(status changes.Status) string {
+	if status.RedisRefuses {
+		return "redis"
+	}
+	return a.gens.Degraded()
 }
 
 // openKeys reads the root secrets of a file, one a line, or takes the database's own.

@@ -111,14 +111,17 @@ func (e *Entry) cleared(v *Viewer) bool {
 	if v.Audience == pb.Viewer_ADULT {
 		return true
 	}
-	return e.Cleared(v.Band) && !e.barred.above(countryOf(v.Market), max(v.Band, pb.Film_ALL))
+	band := v.Band
+	if band == pb.Film_AGE_BAND_UNSPECIFIED {
+		band = pb.Film_ALL
+	}
+	return e.Cleared(band) && !e.barred.above(countryOf(v.Market), band)
 }
 
-// Cleared reports whether the film's age band and review let children of a band in (unset =
-// ALL); the ratings of their market may still not.
+// Cleared reports whether the film's age band and review let children of a band in, from ALL to
+// AGE_16; the ratings of their market may still not. There are no children of other bands.
 func (e *Entry) Cleared(band pb.Film_AgeBand) bool {
-	band = max(band, pb.Film_ALL)
-	return band <= pb.Film_AGE_16 && e.AgeBand >= pb.Film_ALL && e.AgeBand <= band && e.review >= pb.Film_ALL && e.review <= band
+	return band >= pb.Film_ALL && band <= pb.Film_AGE_16 && e.AgeBand >= pb.Film_ALL && e.AgeBand <= band && e.review >= pb.Film_ALL && e.review <= band
 }
 
 func (e *Entry) takenDownIn(m country) bool {

@@ -217,3 +217,12 @@ func TestLoadOfAnotherStore(t *testing.T) {
 	assert.Equal(t, slot, again, "slots are kept")
 	assert.NotEqual(t, version, s.Version(slot))
 }
+
+// The gate fails closed for bands that do not exist.
+func TestP5_NoBandNoFilm(t *testing.T) {
+	e := &Entry{AgeBand: pb.Film_ALL, review: pb.Film_ALL}
+	for band, open := range map[pb.Film_AgeBand]bool{-1: false, pb.Film_AGE_BAND_UNSPECIFIED: true, pb.Film_ALL: true, pb.Film_AGE_16: true, pb.Film_AGE_18: false, 99: false} {
+		v := NewViewer(&pb.Viewer{Market: "US", Audience: pb.Viewer_KIDS, AgeBand: band})
+		assert.Equal(t, open, e.cleared(v), "%d", band)
+	}
+}
