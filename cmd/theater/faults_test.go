@@ -200,9 +200,8 @@ func TestP9_WholeServiceWithRedisInTrouble(t *testing.T) {
 			keys, err := s.client.Keys(ctx, "*").Result()
 			require.NoError(t, err)
 			for i, key := range keys {
-				require.NoError(t, s.client.Del(ctx, key).Err())
 				if i%2 == 0 {
-					require.NoError(t, s.client.LPush(ctx, key, "x").Err())
+					require.NoError(t, theatertest.WrongType(ctx, s.client, key))
 				} else {
 					require.NoError(t, s.client.Set(ctx, key, "ATGN\x01 nonsense \xff", 0).Err())
 				}

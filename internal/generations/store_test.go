@@ -51,7 +51,7 @@ func (x *theater) lead(holder string) {
 		epoch, held, err := x.db.Lease(x.t.Context(), lease, holder, 30*time.Second)
 		x.epoch = epoch
 		return err == nil && held
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 // replica starts a store by way of a Redis address, and stops it with the test.
@@ -67,7 +67,7 @@ func (x *theater) start(s *Store) *Store {
 	x.t.Cleanup(func() { cancel(); assert.NoError(x.t, <-done) })
 	select {
 	case <-ready:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		require.Fail(x.t, "the first load does not end")
 	}
 	return s
@@ -99,7 +99,7 @@ func chart(name, market string, films ...string) *List {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	require.Eventually(t, ok, 10*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, ok, 30*time.Second, 5*time.Millisecond, what)
 }
 
 // sees waits until the replica's latest list has this number.

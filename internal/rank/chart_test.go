@@ -170,8 +170,8 @@ func TestExplanationGivesTheScore(t *testing.T) {
 	events[2].Audience = pb.Viewer_KIDS
 	h.record(events...)
 	stop := h.run()
-	require.Eventually(t, func() bool { l := h.gens.Latest("charts/hot", "US"); return l != nil && len(l.Entries) == 2 }, 5*time.Second, 10*time.Millisecond)
-	require.Eventually(t, func() bool { return h.stats("films/a").GetLikes() == 1 }, 5*time.Second, 10*time.Millisecond, "the adult's like, not the one child's")
+	require.Eventually(t, func() bool { l := h.gens.Latest("charts/hot", "US"); return l != nil && len(l.Entries) == 2 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return h.stats("films/a").GetLikes() == 1 }, 30*time.Second, 10*time.Millisecond, "the adult's like, not the one child's")
 	stop()
 	h.record(event("a", "late", "US", pb.Event_LIKE, 0, now.Add(-2*time.Hour))) // the list's own numbers are explained, whatever came since
 	answer, err := h.ExplainRank(ctx, &pb.ExplainRankRequest{Chart: "charts/hot", Market: "US", Film: "films/a"})

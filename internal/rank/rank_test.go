@@ -151,10 +151,10 @@ func TestPlayReachesTheCharts(t *testing.T) {
 		h := open(t, url, theatertest.Redis(t))
 		h.put(film("a"), film("b"), film("c"))
 		h.run()
-		require.Eventually(t, func() bool { l := h.gens.Latest("charts/new", "US"); return l != nil && len(l.Entries) == 3 }, 5*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { l := h.gens.Latest("charts/new", "US"); return l != nil && len(l.Entries) == 3 }, 30*time.Second, 10*time.Millisecond)
 		now := time.Now()
 		h.record(event("b", "v1", "US", pb.Event_PLAY, 60, now), event("b", "v1", "US", pb.Event_PLAY, 90, now), event("a", "v2", "US", pb.Event_SHARE, 0, now))
-		require.Eventually(t, func() bool { l := h.gens.Latest("charts/hot", "US"); return l != nil && len(l.Entries) == 2 }, 5*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { l := h.gens.Latest("charts/hot", "US"); return l != nil && len(l.Entries) == 2 }, 30*time.Second, 10*time.Millisecond)
 		l := h.gens.Latest("charts/hot", "US")
 		require.Equal(t, "films/a", l.Entries[0].Film)
 		require.Equal(t, int32(1), l.Entries[0].Rank)
@@ -165,6 +165,6 @@ func TestPlayReachesTheCharts(t *testing.T) {
 			answer, err := h.ExplainRank(context.Background(), &pb.ExplainRankRequest{Chart: "charts/most-watched", Market: "US", Film: "films/b"})
 			require.NoError(t, err)
 			return answer.Rank == 1 && answer.Components[0].Value == 90
-		}, 5*time.Second, 20*time.Millisecond)
+		}, 30*time.Second, 20*time.Millisecond)
 	})
 }

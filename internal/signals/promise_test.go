@@ -405,10 +405,10 @@ func TestP10_RecordEventsComesBackAfterSQLDoes(t *testing.T) {
 		for range 5 {
 			began := time.Now()
 			require.Error(t, record("meanwhile"))
-			assert.Less(t, time.Since(began), 700*time.Millisecond, "500 ms and what the machine takes")
+			assert.Less(t, time.Since(began), 2*time.Second, "500 ms and what a busy machine adds")
 		}
 		fault.end()
-		require.Eventually(t, func() bool { return record(fmt.Sprint("after-", i)) == nil }, 5*time.Second, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return record(fmt.Sprint("after-", i)) == nil }, 30*time.Second, 20*time.Millisecond)
 	}
 	seen := map[ledger.Viewer]bool{}
 	for _, e := range r.rows(t) {

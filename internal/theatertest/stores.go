@@ -65,6 +65,13 @@ func NewRedis(t testing.TB) *Server {
 	return s
 }
 
+// What the client library prints of connections refused would bury what a test has to say.
+func init() { redis.SetLogger(silent{}) }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // RedisClient gives a client with the short timeouts and no retries the service uses; the
 // caller closes it. It panics on a URL that does not parse.
 func RedisClient(url string) *redis.Client {
@@ -76,6 +83,17 @@ func RedisClient(url string) *redis.Client {
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, time.Second, time.Second
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o)
+}
+
+// WrongType puts a list in the place of a Redis key's value, in one step: a server that writes
+// the key all the while writes before or after, never between.
+func WrongType(ctx context.Context, client redis.UniversalClient, key string) error {
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, key)
+		p.LPush(ctx, key, "x")
+		return nil
+	})
+	return err
 }
 
 // Postgres gives the URL of a fresh database, dropped after the test, on the one server of
