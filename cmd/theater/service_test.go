@@ -248,13 +248,12 @@ func TestP13_StopUnderLoadFailsNoCall(t *testing.T) {
 	stuck, err := pb.NewCatalogServiceClient(conn).ImportFilms(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stuck.Send(&pb.ImportFilmsRequest{ValidateOnly: true}))
-	time.Sleep(500 * time.Millisecond)
+	require.True(t, eventuallyTrue(func() bool { return served.Load() > 100 }), "the load has begun")
 	code, took := p.stop()
 	close(stopped)
 	load.Wait()
 	assert.Equal(t, exitOK, code, p.err.String())
 	assert.Less(t, took, 25*time.Second)
-	assert.Greater(t, served.Load(), int64(100))
 	t.Logf("stopped in %s, %d calls served, %d sent on to another replica", took, served.Load(), refused.Load())
 }
 
@@ -274,17 +273,19 @@ func TestImportGoesOnAfterARestart(t *testing.T) {
 		_ = in.CloseWithError(fmt.Errorf("the import ended with %d: %s", code, errs.String()))
 		done <- code
 	}()
-	var once sync.Once
 	restarted := make(chan struct{})
 	for i := range films {
 		if i == films/2 {
-			once.Do(func() {
-				go func() {
-					defer close(restarted)
-					p.kill()
-					p = start(t, []string{"THEATER_GRPC_ADDR=" + addr}, "serve", "--store", store)
-				}()
-			})
+			catalog := pb.NewCatalogServiceClient(dialTo(t, addr))
+			require.True(t, eventuallyTrue(func() bool {
+				list, err := catalog.ListFilms(t.Context(), &pb.ListFilmsRequest{PageSize: 1})
+				return err == nil && list.GetTotalSize() >= films/4
+			}), "the server is known to be one that answers")
+			go func() {
+				defer close(restarted)
+				p.kill()
+				p = start(t, []string{"THEATER_GRPC_ADDR=" + addr}, "serve", "--store", store)
+			}()
 		}
 		_, err := io.Copy(out, bytes.NewBufferString(filmLine(fmt.Sprintf("f%d", i), "")+"\n"))
 		require.NoError(t, err)

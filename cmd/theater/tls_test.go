@@ -128,13 +128,13 @@ func TestAProviderAndCertificatesTogether(t *testing.T) {
 	require.NoError(t, os.WriteFile(keys, []byte(`{"san:spiffe://theater/importer": {"id": "importer", "roles": ["ADMIN"]}}`), 0o600))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	var provider *httptest.Server
-	provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/keys" {
 			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}})
 			return
 		}
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": provider.URL, "jwks_uri": provider.URL + "/keys"})
+		at := "http://" + r.Host
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": at, "jwks_uri": at + "/keys"})
 	}))
 	defer provider.Close()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"testing"
@@ -100,6 +101,30 @@ func TestP10_SQLDown(t *testing.T) {
 			return !slices.Contains(degraded, "sql")
 		})
 	}
+}
+
+// A replica that starts during an outage does not give up.
+func TestP10_StartWaitsForSQL(t *testing.T) {
+	t.Parallel()
+	server := theatertest.NewPostgres(t)
+	config := app.Config{Store: server.URL, Redis: theatertest.Redis(t)}
+	_, port, err := net.SplitHostPort(server.Addr)
+	require.NoError(t, err)
+	refused := config
+	refused.Auth, refused.Store = "open", "postgres://nobody:wrong@127.0.0.1:"+port+"/postgres?sslmode=disable"
+	refused.GRPCAddr, refused.HTTPAddr, refused.MetricsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	_, err = app.Open(t.Context(), refused)
+	require.Error(t, err, "waiting does not mend this")
+	require.NotContains(t, err.Error(), "wrong")
+
+	server.Stop()
+	started := make(chan struct{})
+	time.AfterFunc(1500*time.Millisecond, func() { defer close(started); server.Start(t) })
+	h := house.Start(t, config)
+	<-started
+	load(t, h, feature("a"))
+	took, err := retitle(h, "films/a")
+	require.NoError(t, err, took)
 }
 
 func TestP4_CutOffReplicaRefusesViewers(t *testing.T) {

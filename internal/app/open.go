@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
@@ -26,6 +27,9 @@ import (
 	"github.com/aitheater/theater/internal/sqldb"
 	"github.com/aitheater/theater/internal/telemetry"
 )
+
+// storeRetry is the time between two attempts to reach the database at the start.
+const storeRetry = time.Second
 
 // App is an assembled service.
 type App struct {
@@ -51,8 +55,8 @@ type App struct {
 	loaded atomic.Bool
 }
 
-// Open assembles a service: it opens the database, migrates it, and listens. Nothing is
-// answered before Run.
+// Open assembles a service: it opens the database, for which it waits until ctx ends, migrates
+// it, and listens. Nothing is answered before Run.
 func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -78,7 +82,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	if a.db, err = sqldb.Open(ctx, c.Store); err != nil {
+	if a.db, err = openStore(ctx, c.Store, tel.Log); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
@@ -135,6 +139,24 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	a.closers = append(a.closers, unmeasure)
 	return a, nil
+}
+
+// openStore opens the database, and waits for one that does not answer: a replica that starts
+// during an outage is there when that ends. What waiting does not mend, a wrong password say,
+// is returned at once.
+func openStore(ctx context.Context, url string, logger *slog.Logger) (*sqldb.DB, error) {
+	for {
+		db, err := sqldb.Open(ctx, url)
+		if !sqldb.Away(err) {
+			return db, err
+		}
+		logger.Warn("the database does not answer; trying again until it does", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(storeRetry):
+		}
+	}
 }
 
 // Register registers the services on a server. The service's own ports have the door in

@@ -15,6 +15,7 @@ import (
 
 	pb "github.com/aitheater/theater/api/theater/v1"
 	"github.com/aitheater/theater/internal/changes"
+	"github.com/aitheater/theater/internal/fault"
 	"github.com/aitheater/theater/internal/generations"
 	"github.com/aitheater/theater/internal/shelf"
 	"github.com/aitheater/theater/internal/theatertest"
@@ -253,11 +254,13 @@ func importForEver(ctx context.Context, h *house) error {
 			f.Runtime = durationpb.New(time.Hour + time.Duration(n)*time.Second)
 			req.Films = append(req.Films, f)
 		}
-		if err := h.ImportFilms(&importStream{ctx: ctx, in: []*pb.ImportFilmsRequest{req}}); err != nil {
-			return err
-		}
+		err := h.ImportFilms(&importStream{ctx: ctx, in: []*pb.ImportFilmsRequest{req}})
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		// A database this busy may be too late to answer, and the next import is as good.
+		if err != nil && !fault.Is(err, pb.ErrorReason_STORE_UNAVAILABLE) {
+			return err
 		}
 	}
 }

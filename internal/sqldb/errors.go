@@ -33,8 +33,9 @@ func retryable(err error) bool {
 	return false
 }
 
-// away reports whether err means that the connection to the database is gone.
-func away(err error) bool {
+// Away reports whether err means that the database does not answer, or no more: what waiting
+// may mend. It is false for nil.
+func Away(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P")
@@ -86,7 +87,7 @@ func translate(err error) error {
 		return fault.StoreUnavailable(err)
 	}
 	if errors.Is(err, errDown) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, sql.ErrTxDone) || away(err) {
+		errors.Is(err, sql.ErrTxDone) || Away(err) {
 		return fault.StoreUnavailable(err)
 	}
 	return err

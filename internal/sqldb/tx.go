@@ -117,7 +117,7 @@ func (d *DB) try(ctx context.Context, fn func(*Tx) error, begin func(context.Con
 			return nil
 		}
 		// A connection from the pool may have died unnoticed: nothing was asked of it yet.
-		stale := errors.As(err, new(*beginError)) && away(err) && tries < 3
+		stale := errors.As(err, new(*beginError)) && Away(err) && tries < 3
 		if !retryable(err) && !stale || tries == maxTries || ctx.Err() != nil {
 			return translate(err)
 		}
