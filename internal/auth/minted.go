@@ -53,7 +53,9 @@ var (
 	errNoJWT   = Unauthenticated("not a token of this service's provider")
 )
 
-func unrecognised(err error) bool { return err == errForeign || err == errNoKey || err == errNoJWT }
+func unrecognised(err error) bool {
+	return errors.Is(err, errForeign) || errors.Is(err, errNoKey) || errors.Is(err, errNoJWT)
+}
 
 // Minted takes tokens of Mint; everything else is unknown to it.
 type Minted struct{ Keys *Keys }
