@@ -259,15 +259,15 @@ func TestLeaseChangesHandsOnce(t *testing.T) {
 		guard := func(epoch int64) error {
 			return db.Write(ctx, func(tx *sqldb.Tx) error { return tx.Guard("rank", epoch) })
 		}
-		first, held := lease("a", 300*time.Millisecond)
+		first, held := lease("a", 1500*time.Millisecond)
 		require.True(t, held)
 		require.NoError(t, guard(first))
 		_, held = lease("b", time.Minute)
 		require.False(t, held)
-		renewed, held := lease("a", 300*time.Millisecond)
+		renewed, held := lease("a", 1500*time.Millisecond)
 		require.True(t, held)
 		require.Equal(t, first, renewed)
-		time.Sleep(350 * time.Millisecond)
+		time.Sleep(1550 * time.Millisecond)
 		second, held := lease("b", time.Minute)
 		require.True(t, held)
 		require.Equal(t, first+1, second)
