@@ -147,7 +147,7 @@ func TestP10_ReadsGoOnAndWritesFailFastWithoutSQL(t *testing.T) {
 				return &emptypb.Empty{}, nil
 			})
 			require.True(t, fault.Is(err, pb.ErrorReason_STORE_UNAVAILABLE), "%s %d: %v", name, i, err)
-			require.Less(t, time.Since(start), 2*time.Second, "%s: 500 ms and what a busy machine adds", name)
+			require.Less(t, time.Since(start), 4*time.Second, "%s: 500 ms and what a busy machine adds", name)
 		}
 		require.Eventually(t, func() bool { return l.Status().Degraded == "sql" }, 30*time.Second, 10*time.Millisecond, name)
 		t.Logf("%s: degraded after %v", name, time.Since(began))

@@ -405,7 +405,7 @@ func TestP10_RecordEventsComesBackAfterSQLDoes(t *testing.T) {
 		for range 5 {
 			began := time.Now()
 			require.Error(t, record("meanwhile"))
-			assert.Less(t, time.Since(began), 2*time.Second, "500 ms and what a busy machine adds")
+			assert.Less(t, time.Since(began), 4*time.Second, "500 ms and what a busy machine adds")
 		}
 		fault.end()
 		require.Eventually(t, func() bool { return record(fmt.Sprint("after-", i)) == nil }, 30*time.Second, 20*time.Millisecond)

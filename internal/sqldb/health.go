@@ -103,6 +103,7 @@ func (h *health) call(ctx context.Context) (context.Context, func(), error) {
 func (h *health) run(ctx context.Context, probe func(context.Context) error) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
+	doubted := false // the last silence was perhaps our own
 	for {
 		select {
 		case <-ctx.Done():
@@ -110,19 +111,28 @@ func (h *health) run(ctx context.Context, probe func(context.Context) error) {
 		case <-ticker.C:
 		}
 		if !h.isDown() && (h.calls.Load() == 0 || h.silentFor() < silence) {
+			doubted = false
 			continue
 		}
-		// A process that gets no time to run cannot tell the database's silence from its own.
+		// A process that gets no time to run cannot tell the database's silence from its own;
+		// one that never does must not let its callers wait for ever either.
 		asked := time.Since(h.base)
 		asking, cancel := context.WithTimeout(ctx, patience)
 		err := probe(asking)
+		if err != nil && asking.Err() == nil {
+			err = probe(asking) // the line may have died and not the database
+		}
 		cancel()
+		late := time.Since(h.base)-asked > patience+starved
 		switch {
 		case err == nil:
+			doubted = false
 			h.answered()
 			h.rise()
-		case time.Since(h.base)-asked > patience+starved:
+		case late && !doubted:
+			doubted = true
 		case ctx.Err() == nil && time.Duration(h.answer.Load()) < asked:
+			doubted = false
 			h.fall()
 		}
 	}

@@ -304,7 +304,7 @@ func TestP10_WritesFailFastWhileSQLIsAway(t *testing.T) {
 		for i := range 5 {
 			took, err := writeOnce(db, 1000+i)
 			require.True(t, fault.Is(err, pb.ErrorReason_STORE_UNAVAILABLE), "%s: %v", what, err)
-			require.Less(t, took, 2*time.Second, "%s: 500 ms and what a busy machine adds", what)
+			require.Less(t, took, 4*time.Second, "%s: 500 ms and what a busy machine adds", what)
 			worst = max(worst, took)
 		}
 	}
@@ -344,7 +344,7 @@ func TestP10_BrokenLines(t *testing.T) {
 	proxy.BlackHole()
 	took, err := writeOnce(db, 1)
 	require.True(t, fault.Is(err, pb.ErrorReason_STORE_UNAVAILABLE), "%v", err)
-	require.Less(t, took, 2*time.Second, "500 ms and what a busy machine adds")
+	require.Less(t, took, 4*time.Second, "500 ms and what a busy machine adds")
 	proxy.Heal()
 	require.Eventually(t, func() bool { _, err := writeOnce(db, 2); return err == nil }, 30*time.Second, 20*time.Millisecond)
 	proxy.Reset()
