@@ -83,12 +83,19 @@ func TestSettingsAreCheckedBeforeAnythingIsOpened(t *testing.T) {
 		{"--tls-cert c.pem --tls-key k.pem --tls-client-ca ca.pem", "--auth open"},
 		{"--auth oidc --oidc-issuer https://id.example.com --oidc-audience theater --tls-cert c --tls-key k --tls-client-ca ca", "--tls-client-ca"},
 		{"--auth oidc,static:keys.json --oidc-audience theater", "--oidc-issuer"},
+		{"--auth static:keys.json --oidc-issuer https://id.example.com", "--oidc-issuer"},
+		{"--oidc-audience theater", "--auth oidc"},
 		{"--auth open,static:keys.json", "--auth"},
 		{"--auth static:keys.json,", "--auth"},
 		{"--quota NaN", "--quota NaN"},
 		{"--quota -5", "--quota -5"},
 		{"--quota Inf", "--quota +Inf"},
 		{"--quota 1e-300", "--quota"},
+		{"--strict", "--strict"},
+		{"--origins tv.example.com", `--origins "tv.example.com"`},
+		{"--origins https://tv.example.com,https://www.example.com/", `--origins "https://www.example.com/"`},
+		{"--origins https://TV.example.com", "--origins"},
+		{"--origins https://tv.example.com,", "--origins"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Chdir(t.TempDir()) // where the store would be

@@ -38,7 +38,8 @@ func dialTo(t testing.TB, addr string) *grpc.ClientConn {
 // A newcomer's first minute: every curl line the demo prints works as it stands.
 func TestDemoPrintsLinesThatWork(t *testing.T) {
 	t.Parallel()
-	p := start(t, nil, "demo", "--dir", t.TempDir())
+	// What servers in the same shell are told is not for the demo.
+	p := start(t, []string{"THEATER_OIDC_AUDIENCE=theater", "THEATER_TLS_CERT=server.pem", "THEATER_STRICT=true"}, "demo", "--dir", t.TempDir())
 	// The ready line comes by another pipe and may overtake what was printed before it.
 	var printed string
 	require.Eventually(t, func() bool {

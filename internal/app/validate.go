@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 )
 
 // Validate says what in the settings does not fit together, before anything is opened. Its
 // errors name the flag of the command and the rule.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.checkStores, c.checkTLS, c.checkAuth, c.checkAddrs} {
+	for _, check := range []func() error{c.checkStores, c.checkTLS, c.checkAuth, c.checkAddrs, c.checkOrigins} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -33,6 +34,8 @@ func (c *Config) checkStores() error {
 		}
 	} else if IsPostgres(c.Store) {
 		return errors.New("--redis embedded serves one process only, and several may share a PostgreSQL: name a Redis, for example redis://localhost:6379")
+	} else if c.Strict {
+		return errors.New("--strict is for replicas, which may fall behind each other; with --redis embedded there is one process: leave it out, or name a Redis")
 	}
 	return nil
 }
@@ -46,6 +49,8 @@ func (c *Config) checkAuth() error {
 		if err := c.OIDC.Validate(); err != nil {
 			return fmt.Errorf("--auth oidc: --oidc-%w", err)
 		}
+	} else if c.OIDC.Issuer != "" || c.OIDC.Audience != "" {
+		return fmt.Errorf("--oidc-issuer, --oidc-audience: with --auth %s no token of a provider is taken; add oidc, as in --auth oidc,static:FILE", c.Auth)
 	}
 	if c.TLS != nil && c.TLS.ClientCA != "" && len(kinds.static) == 0 {
 		return fmt.Errorf("--tls-client-ca: with --auth %s no certificate is anybody's; they are listed in a file of static keys, as in --auth oidc,static:FILE", c.Auth)
@@ -108,6 +113,17 @@ func (c *Config) checkTLS() error {
 		return errors.New("--tls-client-ca needs --tls-cert and --tls-key: without them there is no TLS to show a certificate in")
 	case c.TLS.Cert == "" || c.TLS.Key == "":
 		return errors.New("--tls-cert and --tls-key belong together: name both or neither")
+	}
+	return nil
+}
+
+// checkOrigins refuses what no browser sends as an origin, and would therefore let nobody in.
+func (c *Config) checkOrigins() error {
+	for _, o := range c.Origins {
+		u, err := url.Parse(o)
+		if o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || o != strings.ToLower(u.Scheme+"://"+u.Host)) {
+			return fmt.Errorf("--origins %q: want scheme and host alone, in small letters as browsers send them: https://tv.example.com", o)
+		}
 	}
 	return nil
 }
