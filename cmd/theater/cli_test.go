@@ -42,6 +42,7 @@ func TestExitCodesAndWaysOut(t *testing.T) {
 		{"redis of no kind", "serve --redis http://x", exitUsage, "want embedded, redis or rediss"},
 		{"address without port", "serve --http-addr localhost", exitUsage, "HOST:PORT"},
 		{"server without port", "healthcheck --server localhost", exitUsage, "HOST:PORT"},
+		{"itself without port", "healthcheck --local --grpc-addr localhost", exitUsage, "HOST:PORT"},
 		{"nobody there", "healthcheck --server 127.0.0.1:1", exitFailed, "theater serve"},
 		{"token for nothing", "token --id web", exitUsage, "--role"},
 		{"token of the past", "token --role VIEWER --ttl -1h", exitUsage, "--ttl"},

@@ -38,6 +38,7 @@ type config struct {
 	TLS          bool          `env:"TLS" help:"call the server over TLS, checked against the system's certificates or --tls-ca"`
 	TLSCA        string        `env:"TLS_CA" help:"authorities that the server's certificate is checked against, PEM, instead of the system's (implies --tls)"`
 	TLSName      string        `env:"TLS_SERVER_NAME" help:"name the server's certificate must have (default: the host of --server; implies --tls)"`
+	Local        bool          `env:"LOCAL" help:"instead of --server, ask the one that has these settings, as in its container: at --grpc-addr, over TLS if there is a --tls-cert, whatever name that has"`
 	Publish      bool          `env:"PUBLISH" help:"also publish what can be published"`
 	CreateGenres bool          `env:"CREATE_GENRES" help:"also create genres the server does not know yet"`
 	ID           string        `env:"ID" help:"name of the caller, for logs and audit (default: the role and something random)"`

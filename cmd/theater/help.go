@@ -91,8 +91,13 @@ films, layouts that name missing sections. A SQLite file in use by a server cann
 const healthcheckHelp = `
 Asks the gRPC health service, which needs no token, and waits 5 s at the most.
 
-  $ theater healthcheck --server catalogue:50051
-  $ theater healthcheck --server 127.0.0.1:50051 --tls-ca ca.pem --tls-server-name theater.example.com
+Probes inside a server's container have its variables, where THEATER_TLS_CERT is what the
+server shows, not the probe. With --local they are read so: the server is asked at
+--grpc-addr on this machine, over TLS if it has a certificate. The probe shows none, and takes
+the server's unchecked, for it names the host that clients call.
+
+  $ theater healthcheck --server catalogue:50051 --tls-ca ca.pem
+  $ theater healthcheck --local
 `
 
 const tokenHelp = `

@@ -72,7 +72,7 @@ func commands() []*command {
 		{name: "check", summary: "look over configuration, database, Redis and catalogue; exit 1 with findings",
 			help: checkHelp, flags: []string{"store", "redis", "auth", "oidc-issuer", "oidc-audience", "tls-cert", "tls-key", "tls-client-ca", "quota", "secret-file"}, run: runCheck},
 		{name: "healthcheck", summary: "exit 0 if a server is ready, for container probes",
-			help: healthcheckHelp, flags: client, run: runHealthcheck},
+			help: healthcheckHelp, flags: append([]string{"local", "grpc-addr"}, client...), run: runHealthcheck},
 		{name: "version", summary: "print the version", run: runVersion},
 	}
 }

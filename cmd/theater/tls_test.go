@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -116,6 +118,38 @@ func TestCommandsCallOverTLSOfAPrivateAuthority(t *testing.T) {
 	check = theater(t, "", append([]string{"check"}, settings...)...)
 	assert.Equal(t, exitFailed, check.code)
 	assert.Contains(t, check.out, "server.key: no such file")
+}
+
+// The probe of a container has the variables of its server, as the chart sets them.
+func TestHealthcheckInTheContainerOfAServer(t *testing.T) {
+	t.Parallel()
+	a, services := newAuthority(t), newAuthority(t)
+	a.server(t)
+	keys := a.file("keys.json")
+	require.NoError(t, os.WriteFile(keys, []byte(`{"san:spiffe://theater/importer": {"id": "importer", "roles": ["ADMIN"]}}`), 0o600))
+	for name, files := range map[string]map[string]string{
+		"plain": {},
+		"TLS":   {"THEATER_TLS_CERT": a.file("server.pem"), "THEATER_TLS_KEY": a.file("server.key")},
+		"mTLS":  {"THEATER_TLS_CERT": a.file("server.pem"), "THEATER_TLS_KEY": a.file("server.key"), "THEATER_TLS_CLIENT_CA": services.file("ca.pem")},
+	} {
+		environ := map[string]string{"THEATER_GRPC_ADDR": ":0", "THEATER_AUTH": "static:" + keys, "THEATER_STORE": "sqlite:" + a.file(name+".db")}
+		maps.Copy(environ, files)
+		var list []string
+		for variable, value := range environ {
+			list = append(list, variable+"="+value)
+		}
+		p := start(t, list, "serve")
+		_, port, err := net.SplitHostPort(p.addrs.GRPC)
+		require.NoError(t, err)
+		environ["THEATER_GRPC_ADDR"] = ":" + port
+		ready := theaterIn(t, environ, "", "healthcheck", "--local")
+		assert.Equal(t, exitOK, ready.code, "%s: %s", name, ready.err)
+		code, _ := p.stop()
+		require.Equal(t, exitOK, code, p.err.String())
+		gone := theaterIn(t, environ, "", "healthcheck", "--local")
+		assert.Equal(t, exitFailed, gone.code, name)
+		assert.Contains(t, gone.err, "127.0.0.1:"+port)
+	}
 }
 
 // Front ends with tokens of a provider and services with certificates, at the same doors.
