@@ -92,7 +92,6 @@ func TestSettingsAreCheckedBeforeAnythingIsOpened(t *testing.T) {
 		{"--quota -5", "--quota -5"},
 		{"--quota Inf", "--quota +Inf"},
 		{"--quota 1e-300", "--quota"},
-		{"--strict", "--strict"},
 		{"--origins tv.example.com", `--origins "tv.example.com"`},
 		{"--origins https://tv.example.com,https://www.example.com/", `--origins "https://www.example.com/"`},
 		{"--origins https://TV.example.com", "--origins"},

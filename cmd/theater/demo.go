@@ -35,7 +35,7 @@ func runDemo(ctx context.Context, std console, c *config, _ []string) (err error
 	settings := c.service()
 	settings.Store, settings.Redis = "sqlite:"+filepath.Join(dir, "theater.db"), app.EmbeddedRedis
 	settings.Auth, settings.SecretFile, settings.Reflection = "open", "", true
-	settings.OIDC, settings.TLS, settings.Strict = auth.OIDCConfig{}, nil, false // for a server, in the same shell
+	settings.OIDC, settings.TLS = auth.OIDCConfig{}, nil // for a server, in the same shell
 	settings.Pages = map[string]http.Handler{"/art/": demo.Art(), "/{$}": demo.Page()}
 
 	ctx, stop := context.WithCancelCause(ctx)

@@ -34,8 +34,6 @@ func (c *Config) checkStores() error {
 		}
 	} else if IsPostgres(c.Store) {
 		return errors.New("--redis embedded serves one process only, and several may share a PostgreSQL: name a Redis, for example redis://localhost:6379")
-	} else if c.Strict {
-		return errors.New("--strict is for replicas, which may fall behind each other; with --redis embedded there is one process: leave it out, or name a Redis")
 	}
 	return nil
 }

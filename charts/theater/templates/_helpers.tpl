@@ -34,9 +34,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (eq .Values.redis.kind "external") (not .Values.redis.existingSecret) -}}
 {{- fail "redis.existingSecret: name the secret with the Redis URL" -}}
 {{- end -}}
-{{- if and .Values.strict (eq .Values.redis.kind "embedded") -}}
-{{- fail "strict needs redis.kind=external: it is for replicas, which may fall behind each other" -}}
-{{- end -}}
 {{- if not (has .Values.auth.kind (list "static" "oidc" "oidc,static")) -}}
 {{- fail (printf "auth.kind is %q: want static, oidc or oidc,static; a server open to everyone listens on loopback addresses only" .Values.auth.kind) -}}
 {{- end -}}
@@ -74,18 +71,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* Kubernetes' own gRPC probes speak plain text only. A process costs more than a call, so it
-comes less often, and gives up by itself after 5 s. */}}
+{{/* Kubernetes' own gRPC probes speak plain text only; over TLS the port of the metrics says it. */}}
 {{- define "theater.probe" -}}
 {{- if .Values.tls.existingSecret -}}
-exec:
-  command: [/theater, healthcheck, --local]
-periodSeconds: 5
-timeoutSeconds: 6
+httpGet:
+  path: /readyz
+  port: metrics
 {{- else -}}
 grpc:
   port: 50051
+{{- end }}
 periodSeconds: 2
 timeoutSeconds: 2
-{{- end -}}
 {{- end -}}
