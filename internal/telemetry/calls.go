@@ -76,8 +76,9 @@ func (c *Call) Value(key any) any {
 	return c.lot
 }
 
-// Start begins a call; what the context does not know, Call.Value does. parent and state are the traceparent and tracestate headers, empty
-// where absent; a sampled parent is recorded as the sampler of OTEL_TRACES_SAMPLER says.
+// Start begins a call; what the context does not know, Call.Value does. parent and state are
+// the traceparent and tracestate headers, empty where absent; a sampled parent is recorded as
+// the sampler of OTEL_TRACES_SAMPLER says.
 func (m *Method) Start(ctx context.Context, parent, state string) (context.Context, Call) {
 	c := Call{m: m, begin: time.Now()}
 	if parent != "" {
