@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -184,11 +186,12 @@ func (v *variant) saturate(ctx context.Context, do invoke, length time.Duration)
 }
 
 // pace calls at a rate, whether answers come or not, and gives how long each took from when
-// it was due, in ascending order.
-func pace(ctx context.Context, do invoke, rate float64, length time.Duration) ([]time.Duration, error) {
+// it was due, in ascending order, and how many were refused for load.
+func pace(ctx context.Context, do invoke, rate float64, length time.Duration) (took []time.Duration, refused int64, err error) {
 	const workers = 256
 	all := make([][]time.Duration, workers)
 	var failed atomic.Pointer[error]
+	var turnedAway atomic.Int64
 	var wg sync.WaitGroup
 	began := time.Now().Add(10 * time.Millisecond)
 	for worker := range workers {
@@ -199,21 +202,26 @@ func pace(ctx context.Context, do invoke, rate float64, length time.Duration) ([
 					return
 				}
 				time.Sleep(time.Until(due))
-				if err := do(ctx, worker); err != nil {
+				err := do(ctx, worker)
+				switch {
+				case err == nil:
+					all[worker] = append(all[worker], time.Since(due))
+				case status.Code(err) == codes.ResourceExhausted:
+					turnedAway.Add(1)
+				default:
 					failed.CompareAndSwap(nil, &err)
 					return
 				}
-				all[worker] = append(all[worker], time.Since(due))
 			}
 		})
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {
-		return nil, *err
+		return nil, 0, *err
 	}
-	took := slices.Concat(all...)
+	took = slices.Concat(all...)
 	slices.Sort(took)
-	return took, nil
+	return took, turnedAway.Load(), nil
 }
 
 // client is one connection that passes bytes as they are.

@@ -20,6 +20,7 @@ var priorityNamed = map[string]priority{"bulk": bulk, "gets": gets, "pages": pag
 
 func (s Shedder) Knock(p string) bool         { return s.knock(priorityNamed[p]) }
 func (s Shedder) Begin()                      { s.begin() }
+func (s Shedder) Leave()                      { s.leave() }
 func (s Shedder) Load() int64                 { return s.load() }
 func (s Shedder) Adjust(waited time.Duration) { s.adjust(waited) }
 func (s Shedder) SetLimit(n int64)            { s.limit.Store(n) }

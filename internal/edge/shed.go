@@ -67,6 +67,9 @@ const (
 	tolerable = 5 * time.Millisecond
 	// adjustEvery is how often the limit is looked at.
 	adjustEvery = 50 * time.Millisecond
+	// backlog is the work, in time, that may always wait: after a stall of the machine short
+	// calls come in hundreds, and are served sooner than their clients would come back.
+	backlog = 20 * time.Millisecond
 	// mostStreams bounds open streams, which hold memory and no processor.
 	mostStreams = 2000
 	// While more than patience unary calls wait for their message, further ones wait for
@@ -83,15 +86,16 @@ const (
 // What it bounds are calls between the reading of their headers and their end, those that
 // wait for their message excepted. They must be counted that early: handlers that work in
 // memory run to their end once they have a processor, so however long the queue before them
-// is, hardly more than a processor's worth of them is ever inside. A call costs four atomic
+// is, hardly more than a processor's worth of them is ever inside. A call costs five atomic
 // additions.
 type shedder struct {
 	// queued are calls that were let in and whose handler has not begun, low their least
 	// number since the last adjustment. inflight are those being served.
 	queued, low, inflight atomic.Int64
 	peak, limit, streams  atomic.Int64
-	// full says that a call did not fit since the last adjustment.
-	full atomic.Bool
+	// full says that a call did not fit since the last adjustment, served how many ended.
+	full   atomic.Bool
+	served atomic.Int64
 	// waiting are unary calls whose message is not here yet.
 	waiting atomic.Int64
 	refused [priorities]atomic.Int64
@@ -148,7 +152,10 @@ func (s *shedder) enter(p priority) error {
 	return overloaded()
 }
 
-func (s *shedder) leave() { s.inflight.Add(-1) }
+func (s *shedder) leave() {
+	s.inflight.Add(-1)
+	s.served.Add(1)
+}
 
 // tightened reports whether goroutines have waited too long lately.
 func (s *shedder) tightened() bool { return s.limit.Load() < mostLimit }
@@ -197,21 +204,23 @@ func overloaded() error {
 }
 
 // adjust sets the limit by how long goroutines waited lately: a fifth off the calls there
-// were when they waited too long, half when much too long, else a twentieth more.
+// were when they waited too long, half when much too long, else a twentieth more, and no less
+// than were served.
 func (s *shedder) adjust(waited time.Duration) {
 	limit, peak, low := s.limit.Load(), s.peak.Swap(s.load()), s.low.Swap(s.queued.Load())
+	served := min(s.served.Swap(0), mostLimit)
 	least := int64(gentleLimit)
 	if s.full.Swap(false) {
 		least = int64(leastPerProcessor * runtime.GOMAXPROCS(0))
 	}
-	least = min(least, limit)
+	least = max(min(least, limit), served*int64(backlog)/int64(adjustEvery))
 	switch {
 	case waited > 4*tolerable:
 		limit = max(least, min(limit, peak)/2)
 	case waited > tolerable:
 		limit = max(least, min(limit, peak)*4/5)
 	default:
-		limit = min(mostLimit, limit+1+limit/20)
+		limit = max(min(mostLimit, limit+1+limit/20), served)
 		// A call may end before its handler begins (its deadline passes) and stays counted.
 		// Where nobody waits long, the queue is empty now and then: what it never fell below
 		// is an error.

@@ -75,6 +75,30 @@ func TestP12TheLimitFollowsTheProcessor(t *testing.T) {
 	assert.Equal(t, int64(4096), s.Limit(), "and back by itself")
 }
 
+func TestP12ShortCallsMayBeMany(t *testing.T) {
+	short := edge.NewShedder()
+	period := func(served int, waited time.Duration) {
+		for range 50 {
+			require.NoError(t, short.Enter("pages"))
+		}
+		for range served - 50 {
+			require.NoError(t, short.Enter("pages"))
+			short.Leave()
+		}
+		for range 50 {
+			short.Leave()
+		}
+		short.Adjust(waited)
+	}
+	period(1000, 50*time.Millisecond)
+	assert.Equal(t, int64(400), short.Limit(), "1000 served in 50 ms: 400 that wait are served within 20 ms")
+	period(100, 50*time.Millisecond)
+	assert.Equal(t, int64(40), short.Limit(), "fewer where fewer are served")
+	short.SetLimit(60)
+	period(1000, 0)
+	assert.Equal(t, int64(1000), short.Limit(), "and more at once when there is time for more")
+}
+
 func TestP12CallsCountFromTheirHeadersOn(t *testing.T) {
 	s := edge.NewShedder()
 	s.SetLimit(10)
