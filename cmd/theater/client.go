@@ -28,7 +28,7 @@ func (c *config) dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 	o := client.Options{Token: c.Credential, TLS: encryption}
-	return client.Dial(c.Server, o, append(more, grpc.WithDefaultCallOptions(grpc.WaitForReady(false)))...)
+	return c.connect(o, more)
 }
 
 // dialLocal is dial to the server that has these settings. Nothing secret may be sent over it:
@@ -46,6 +46,11 @@ func (c *config) dialLocal(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if c.TLSCert != "" {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
 	}
+	return c.connect(o, more)
+}
+
+// connect dials c.Server for calls that fail at once where nobody is there.
+func (c *config) connect(o client.Options, more []grpc.DialOption) (*grpc.ClientConn, error) {
 	return client.Dial(c.Server, o, append(more, grpc.WithDefaultCallOptions(grpc.WaitForReady(false)))...)
 }
 

@@ -197,15 +197,7 @@ func TestP9_WholeServiceWithRedisInTrouble(t *testing.T) {
 			require.NoError(t, s.client.ReplicaOf(ctx, "no", "one").Err())
 		}},
 		{"poisoned", false, func(func()) {
-			keys, err := s.client.Keys(ctx, "*").Result()
-			require.NoError(t, err)
-			for i, key := range keys {
-				if i%2 == 0 {
-					require.NoError(t, theatertest.WrongType(ctx, s.client, key))
-				} else {
-					require.NoError(t, s.client.Set(ctx, key, "ATGN\x01 nonsense \xff", 0).Err())
-				}
-			}
+			theatertest.Poison(t, s.client, "ATGN\x01 nonsense \xff")
 			hold()
 		}},
 	} {

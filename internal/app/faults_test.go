@@ -173,17 +173,7 @@ func TestP3_TakeDownWhateverRedisDoes(t *testing.T) {
 		begin, over func()
 	}{
 		{"flushed", func() { require.NoError(t, client.FlushAll(t.Context()).Err()) }, func() {}},
-		{"poisoned", func() {
-			keys, err := client.Keys(t.Context(), "*").Result()
-			require.NoError(t, err)
-			for i, key := range keys {
-				if i%2 == 0 {
-					require.NoError(t, theatertest.WrongType(t.Context(), client, key))
-				} else {
-					require.NoError(t, client.Set(t.Context(), key, "9223372036854775807 \x00\xff", 0).Err())
-				}
-			}
-		}, func() {}},
+		{"poisoned", func() { theatertest.Poison(t, client, "9223372036854775807 \x00\xff") }, func() {}},
 		{"paused", server.Pause, server.Resume},
 		{"dead", server.Kill, func() { server.Start(t) }},
 	} {

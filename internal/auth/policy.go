@@ -43,6 +43,14 @@ func (c *Caller) Allow(roles uint32) error {
 // Limited reports whether the caller may change only what concerns its Markets.
 func (c *Caller) Limited() bool { return len(c.Markets) > 0 && !c.Has(pb.Access_ADMIN) }
 
+// Everywhere refuses a Limited caller a change of what is for all markets.
+func (c *Caller) Everywhere() error {
+	if c.Limited() {
+		return c.Beyond()
+	}
+	return nil
+}
+
 // Beyond is what a Limited caller is told of a change that reaches further.
 func (c *Caller) Beyond() error {
 	return fault.New(fault.PermissionDenied, pb.ErrorReason_PERMISSION_DENIED, "the caller may change only what concerns the markets %s", strings.Join(c.Markets, ", "))

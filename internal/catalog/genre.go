@@ -53,8 +53,8 @@ func spelled(slug string) *pb.Genre {
 
 // CreateGenre implements pb.CatalogServiceServer.
 func (s *Service) CreateGenre(ctx context.Context, req *pb.CreateGenreRequest) (*pb.Genre, error) {
-	if c := auth.CallerFrom(ctx); c.Limited() { // genres are for all markets
-		return nil, c.Beyond()
+	if err := auth.CallerFrom(ctx).Everywhere(); err != nil {
+		return nil, err
 	}
 	name, err := resource.NewName(genrePrefix, "genre_id", req.GetGenreId(), "genre.name", req.GetGenre().GetName())
 	if err != nil {
@@ -123,8 +123,8 @@ func editGenre(w *changes.Writer, from *pb.Genre, mask *fieldmaskpb.FieldMask) (
 
 // UpdateGenre implements pb.CatalogServiceServer.
 func (s *Service) UpdateGenre(ctx context.Context, req *pb.UpdateGenreRequest) (*pb.Genre, error) {
-	if c := auth.CallerFrom(ctx); c.Limited() { // genres are for all markets
-		return nil, c.Beyond()
+	if err := auth.CallerFrom(ctx).Everywhere(); err != nil {
+		return nil, err
 	}
 	name := req.GetGenre().GetName()
 	if err := resource.CheckName("genre.name", genrePrefix, name); err != nil {

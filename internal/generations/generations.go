@@ -175,8 +175,9 @@ func (s *Store) Latest(chart, market string) *List {
 }
 
 // At gives the list with this number: from memory (kept 15 minutes and more), else by asking
-// Redis once, and then waiting a moment for the follower of SQL where the
-// number is above all that this replica has heard of; nil when it is gone. market may be the viewer's where the list is the world's.
+// Redis once, and then waiting a moment for the follower of SQL where the number is above all
+// that this replica has heard of; nil when it is gone. market may be the viewer's where the list
+// is the world's.
 func (s *Store) At(ctx context.Context, chart, market string, number int64) *List {
 	if l := s.Latest(chart, market); l != nil && l.Number == number {
 		return l

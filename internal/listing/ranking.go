@@ -171,7 +171,7 @@ func (w *walk) filled() int {
 		if e.ContentType == f.content {
 			content++
 		}
-		if kids && e.Cleared(max(w.g.viewer.Band, pb.Film_ALL)) {
+		if kids && e.Cleared(w.g.viewer.Band) {
 			band++
 		}
 	}

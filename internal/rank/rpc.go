@@ -55,8 +55,8 @@ func (s *Service) GetChart(_ context.Context, req *pb.GetChartRequest) (*pb.Char
 // CreateChart stores a definition. The name of a built-in chart is free until somebody stores
 // a chart under it.
 func (s *Service) CreateChart(ctx context.Context, req *pb.CreateChartRequest) (*pb.Chart, error) {
-	if c := auth.CallerFrom(ctx); c.Limited() { // charts are for all markets
-		return nil, c.Beyond()
+	if err := auth.CallerFrom(ctx).Everywhere(); err != nil {
+		return nil, err
 	}
 	name, err := resource.NewName(prefix, "chart_id", req.GetChartId(), "chart.name", req.GetChart().GetName())
 	if err != nil {
@@ -90,8 +90,8 @@ func (s *Service) CreateChart(ctx context.Context, req *pb.CreateChartRequest) (
 
 // UpdateChart changes a definition. Changing a built-in chart stores it.
 func (s *Service) UpdateChart(ctx context.Context, req *pb.UpdateChartRequest) (*pb.Chart, error) {
-	if c := auth.CallerFrom(ctx); c.Limited() { // charts are for all markets
-		return nil, c.Beyond()
+	if err := auth.CallerFrom(ctx).Everywhere(); err != nil {
+		return nil, err
 	}
 	name := req.GetChart().GetName()
 	mask, err := masks.Parse("update_mask", req.GetUpdateMask(), req.GetChart())
@@ -131,10 +131,11 @@ func (s *Service) UpdateChart(ctx context.Context, req *pb.UpdateChartRequest) (
 }
 
 // Restore makes an earlier body of a chart the current one, as a new write under today's
-// rules and by a caller of ctx who may. etag is checked when it is set. The change is nil where nothing differs.
+// rules and by a caller of ctx who may. etag is checked when it is set. The change is nil where
+// nothing differs.
 func (s *Service) Restore(ctx context.Context, w *changes.Writer, name string, body []byte, etag string) (*changes.Change, error) {
-	if c := auth.CallerFrom(ctx); c.Limited() { // charts are for all markets
-		return nil, c.Beyond()
+	if err := auth.CallerFrom(ctx).Everywhere(); err != nil {
+		return nil, err
 	}
 	stored, err := w.Get(name)
 	if err != nil {

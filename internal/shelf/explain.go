@@ -104,10 +104,7 @@ func (x *explanation) ages() {
 		}
 		return
 	}
-	band := x.v.Band
-	if band == pb.Film_AGE_BAND_UNSPECIFIED {
-		band = pb.Film_ALL
-	}
+	band := x.v.band()
 	child := band >= pb.Film_ALL && band <= pb.Film_AGE_16
 	within := func(b pb.Film_AgeBand) bool { return child && b >= pb.Film_ALL && b <= band }
 	x.check("age_band", fmt.Sprintf("film %s, viewer %s", x.e.AgeBand, band), within(x.e.AgeBand), fmt.Sprintf("set age_band to %s or below", band))

@@ -24,10 +24,16 @@ func NewViewer(v *pb.Viewer) *Viewer {
 	if out.Audience != pb.Viewer_ADULT {
 		out.Audience = pb.Viewer_KIDS
 	}
-	if out.Band == pb.Film_AGE_BAND_UNSPECIFIED {
-		out.Band = pb.Film_ALL
-	}
+	out.Band = out.band()
 	return out
+}
+
+// band is the viewer's, also of a viewer that NewViewer did not make: an unset one is ALL.
+func (v *Viewer) band() pb.Film_AgeBand {
+	if v.Band == pb.Film_AGE_BAND_UNSPECIFIED {
+		return pb.Film_ALL
+	}
+	return v.Band
 }
 
 // wants are the viewer's languages, also of a viewer that NewViewer did not make.
@@ -111,10 +117,7 @@ func (e *Entry) cleared(v *Viewer) bool {
 	if v.Audience == pb.Viewer_ADULT {
 		return true
 	}
-	band := v.Band
-	if band == pb.Film_AGE_BAND_UNSPECIFIED {
-		band = pb.Film_ALL
-	}
+	band := v.band()
 	return e.Cleared(band) && !e.barred.above(countryOf(v.Market), band)
 }
 

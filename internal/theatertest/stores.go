@@ -3,6 +3,7 @@ package theatertest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -94,6 +95,24 @@ func WrongType(ctx context.Context, client redis.UniversalClient, key string) er
 		return nil
 	})
 	return err
+}
+
+// Poison puts foreign values in the place of all that a Redis holds: by turns one of the wrong
+// type, and these bytes.
+func Poison(t testing.TB, client redis.UniversalClient, foreign string) {
+	t.Helper()
+	ctx := t.Context()
+	keys, err := client.Keys(ctx, "*").Result()
+	for i, key := range keys {
+		if i%2 == 0 {
+			err = errors.Join(err, WrongType(ctx, client, key))
+		} else {
+			err = errors.Join(err, client.Set(ctx, key, foreign, 0).Err())
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Postgres gives the URL of a fresh database, dropped after the test, on the one server of
